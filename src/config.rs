@@ -1,0 +1,80 @@
+//! The configuration of an agent, checked and complete. See `config/example.yaml`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::spec::{Module, TargetSpec};
+use crate::target::Vantage;
+
+/// Everything an agent runs by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Who this agent is.
+    pub identity: Identity,
+    /// The admin server: metrics, health, window, `/probe`.
+    pub admin: AdminConfig,
+    /// The endpoint that peers probe; off when absent.
+    pub responder: Option<ResponderConfig>,
+    /// Bounds on the agent as a whole.
+    pub limits: Limits,
+    /// Upper bounds of the latency histograms, seconds, ascending.
+    pub buckets: Vec<f64>,
+    /// Where nameservers, search list and ndots come from.
+    pub resolv_conf: PathBuf,
+    /// Questions that `/probe?module=` and targets refer to.
+    pub modules: BTreeMap<String, Module>,
+    /// What is probed continuously.
+    pub targets: Vec<TargetSpec>,
+}
+
+/// Who an agent is: constant labels of its metrics and attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Identity {
+    /// Kubernetes node name; the host name by default.
+    pub node: String,
+    /// `topology.kubernetes.io/zone` of the node, when known.
+    pub zone: Option<String>,
+    /// Side of the mesh, when known.
+    pub vantage: Option<Vantage>,
+}
+
+/// Bounds of the admin server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Connections held at once; more are closed at once.
+    pub max_connections: u32,
+    /// Attempts of `/probe` under way at once; more get 429.
+    pub max_probes: u32,
+    /// Networks that `/probe?target=` may reach. Empty: any.
+    pub probe_networks: Vec<IpNet>,
+}
+
+/// Bounds of the responder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResponderConfig {
+    /// Addresses and ports.
+    pub listen: Vec<SocketAddr>,
+    /// Connections held at once; more are closed at once.
+    pub max_connections: u32,
+    /// Longest body that is echoed, bytes; more gets 413.
+    pub max_body: u64,
+    /// Requests per second over all connections; more get 429.
+    pub max_requests_per_second: u32,
+    /// A connection without a request for this long is closed.
+    pub idle_timeout: Duration,
+}
+
+/// Bounds of an agent as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Attempts under way at once over all targets; a slot beyond it is missed, and counted.
+    pub max_in_flight: u32,
+    /// An attempt that starts later than this after its slot is inconclusive.
+    pub max_schedule_lag: Duration,
+}

@@ -1,0 +1,15 @@
+//! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
+//!
+//! Layers, each importing only downwards: vocabulary (`target outcome failure expectation
+//! schedule spec`), edges (`config net tls drain telemetry`), capabilities (`probe metrics
+//! responder window`), engine (`runner plan`), roles (`agent lab`), and `cli`.
+
+pub mod config;
+pub mod expectation;
+pub mod failure;
+pub mod net;
+pub mod outcome;
+pub mod probe;
+pub mod schedule;
+pub mod spec;
+pub mod target;

@@ -1,0 +1,3 @@
+//! The `meshprobe` binary.
+
+fn main() {}

@@ -1,0 +1,36 @@
+//! Sockets as a prober needs them: every connect by ourselves, stamped at the syscall's edge,
+//! its errors told apart.
+//!
+//! Knows nothing of probes or expectations. Kernel receive timestamps take our own wake-up delay
+//! out of a latency: on a busy machine a reply can wait for the CPU longer than it travelled.
+
+mod fault;
+mod resolve;
+mod stream;
+mod tcp_info;
+
+pub use fault::io_fault;
+pub use resolve::Resolver;
+pub use stream::{Stamps, Stream};
+pub use tcp_info::TcpInfo;
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpSocket;
+
+use crate::failure::Fault;
+
+/// Opens a fresh TCP connection to `address`, without Nagle's delay.
+///
+/// Bounded by the caller's deadline only. Errors are told by [`io_fault`].
+pub async fn connect(address: SocketAddr) -> Result<Stream, Fault> {
+    let told = |error| io_fault(&error);
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+    .map_err(told)?;
+    socket.set_nodelay(true).map_err(told)?;
+    let stream = socket.connect(address).await.map_err(told)?;
+    Stream::new(stream).map_err(told)
+}

@@ -1,0 +1,261 @@
+//! A TCP connection that remembers when its bytes really moved.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, TimestampingFlag, getsockopt, recvmsg, setsockopt, sockopt,
+};
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::net::TcpInfo;
+use crate::outcome::TcpFacts;
+
+/// A fresh TCP connection whose reads carry the kernel's receive timestamps.
+///
+/// Cheap to clone through [`Stream::stamps`]; the probe keeps the stamps while a library owns
+/// the stream.
+#[derive(Debug)]
+pub struct Stream {
+    shared: Arc<Shared>,
+}
+
+/// What the probe can still ask of a connection that a library owns.
+#[derive(Debug, Clone)]
+pub struct Stamps {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    socket: TcpStream,
+    opened: Instant,
+    /// Nanoseconds since `opened`, plus one; 0 is "never".
+    marked: AtomicU64,
+    first_read: AtomicU64,
+    last_read: AtomicU64,
+    first_write: AtomicU64,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Stream {
+    pub(super) fn new(socket: TcpStream) -> io::Result<Self> {
+        // Without kernel stamps (an old kernel, a sandbox) our own clock has to do.
+        let flags = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE;
+        let _ = setsockopt(&socket, sockopt::Timestamping, &flags);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                socket,
+                opened: Instant::now(),
+                marked: AtomicU64::new(0),
+                first_read: AtomicU64::new(0),
+                last_read: AtomicU64::new(0),
+                first_write: AtomicU64::new(0),
+                received: AtomicU64::new(0),
+                sent: AtomicU64::new(0),
+            }),
+        })
+    }
+
+    /// A handle on the connection's times and counters.
+    pub fn stamps(&self) -> Stamps {
+        Stamps {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl Stamps {
+    /// Starts a new exchange: [`Self::first_read`] will be the first byte after now.
+    pub fn mark(&self) {
+        self.shared.first_read.store(0, Ordering::Relaxed);
+        self.shared.first_write.store(0, Ordering::Relaxed);
+        self.shared
+            .marked
+            .store(self.shared.since_opened(Instant::now()), Ordering::Relaxed);
+    }
+
+    /// When the first byte since the last mark reached this machine.
+    pub fn first_read(&self) -> Option<Instant> {
+        self.shared.at(&self.shared.first_read)
+    }
+
+    /// When the last byte so far reached this machine.
+    pub fn last_read(&self) -> Option<Instant> {
+        self.shared.at(&self.shared.last_read)
+    }
+
+    /// When the first write since the last mark was handed to the kernel.
+    pub fn first_write(&self) -> Option<Instant> {
+        self.shared.at(&self.shared.first_write)
+    }
+
+    /// Bytes received since the connection was opened.
+    pub fn received(&self) -> u64 {
+        self.shared.received.load(Ordering::Relaxed)
+    }
+
+    /// Bytes handed to the kernel since the connection was opened.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
+    }
+
+    /// `TCP_INFO` of now; `None` when the kernel does not tell.
+    pub fn tcp_facts(&self) -> Option<TcpFacts> {
+        let info = getsockopt(&self.shared.socket, TcpInfo).ok()?;
+        Some(TcpFacts {
+            rtt: Duration::from_micros(info.tcpi_rtt.into()),
+            retransmits: info.tcpi_total_retrans,
+        })
+    }
+
+    /// The peer's address.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.shared.socket.peer_addr().ok()
+    }
+
+    /// This side's address.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.shared.socket.local_addr().ok()
+    }
+}
+
+impl Shared {
+    fn since_opened(&self, instant: Instant) -> u64 {
+        instant.saturating_duration_since(self.opened).as_nanos() as u64 + 1
+    }
+
+    fn at(&self, stamp: &AtomicU64) -> Option<Instant> {
+        match stamp.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(self.opened + Duration::from_nanos(nanos - 1)),
+        }
+    }
+
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut control = nix::cmsg_space!([TimeSpec; 3]);
+        let mut parts = [IoSliceMut::new(buffer)];
+        let message = recvmsg::<()>(
+            self.socket.as_raw_fd(),
+            &mut parts,
+            Some(&mut control),
+            MsgFlags::empty(),
+        )?;
+        let bytes = message.bytes;
+        if bytes > 0 {
+            let kernel = message.cmsgs().ok().and_then(|mut all| {
+                all.find_map(|one| match one {
+                    ControlMessageOwned::ScmTimestampsns(stamps) => Some(stamps.system),
+                    _ => None,
+                })
+            });
+            self.note_read(bytes, kernel);
+        }
+        Ok(bytes)
+    }
+
+    fn note_read(&self, bytes: usize, kernel: Option<TimeSpec>) {
+        let now = Instant::now();
+        let mut nanos = self.since_opened(now);
+        if let Some(age) = kernel.and_then(age) {
+            // The wall clock may step: a stamp from before the last mark or write is not used.
+            let floor = self
+                .marked
+                .load(Ordering::Relaxed)
+                .max(self.first_write.load(Ordering::Relaxed));
+            let stamped = nanos.saturating_sub(age.as_nanos() as u64);
+            if stamped >= floor.max(1) {
+                nanos = stamped;
+            }
+        }
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.last_read.fetch_max(nanos, Ordering::Relaxed);
+        let _ = self
+            .first_read
+            .compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn note_write(&self, before: Instant, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        let nanos = self.since_opened(before);
+        let _ = self
+            .first_write
+            .compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// How long ago the kernel stamped a packet, by the wall clock it stamps with.
+fn age(stamp: TimeSpec) -> Option<Duration> {
+    let zero = stamp.tv_sec() == 0 && stamp.tv_nsec() == 0;
+    let now = clock_gettime(ClockId::CLOCK_REALTIME).ok()?;
+    let age = Duration::from(now).checked_sub(Duration::from(stamp))?;
+    (!zero).then_some(age)
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let shared = &self.shared;
+        loop {
+            ready!(shared.socket.poll_read_ready(context))?;
+            let unfilled = buffer.initialize_unfilled();
+            match shared
+                .socket
+                .try_io(Interest::READABLE, || shared.receive(unfilled))
+            {
+                Ok(bytes) => {
+                    buffer.advance(bytes);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let shared = &self.shared;
+        loop {
+            ready!(shared.socket.poll_write_ready(context))?;
+            let before = Instant::now();
+            match shared.socket.try_write(buffer) {
+                Ok(bytes) => {
+                    shared.note_write(before, bytes);
+                    return Poll::Ready(Ok(bytes));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(socket2::SockRef::from(&self.shared.socket).shutdown(std::net::Shutdown::Write))
+    }
+}

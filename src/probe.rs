@@ -1,0 +1,62 @@
+//! The attempts: each kind of probe, prepared once and executed many times.
+//!
+//! Knows what was asked ([`crate::spec`]), not how often or what was hoped for. An attempt never
+//! returns an error: whatever happens is an [`Outcome`].
+
+pub mod journal;
+mod tcp;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::net::Resolver;
+use crate::outcome::Outcome;
+use crate::spec::{Ask, ProbeSpec};
+
+/// What every probe needs from its surroundings.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// For names of targets.
+    pub resolver: Arc<Resolver>,
+}
+
+/// A probe whose files are read and whose settings are checked: ready to be executed.
+#[derive(Debug)]
+pub enum Probe {
+    /// A TCP connection.
+    Tcp(tcp::TcpProbe),
+}
+
+impl Probe {
+    /// Reads the files that `spec` names and makes everything that attempts share.
+    pub fn prepare(spec: &ProbeSpec, environment: &Environment) -> Result<Self, PrepareError> {
+        match &spec.ask {
+            Ask::Tcp { module, endpoint } => Ok(Self::Tcp(tcp::TcpProbe::new(
+                module,
+                endpoint,
+                spec,
+                environment,
+            ))),
+            _ => unreachable!("the other probes land with the next commits"),
+        }
+    }
+
+    /// Executes the probe once. Bounded by the spec's timeouts.
+    pub async fn attempt(&self) -> Outcome {
+        match self {
+            Self::Tcp(probe) => probe.attempt().await,
+        }
+    }
+}
+
+/// A file of a spec that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct PrepareError {
+    /// The field of the module, e.g. `tls.ca`.
+    pub field: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it, without its contents.
+    pub problem: String,
+}

@@ -1,0 +1,138 @@
+//! The record of one attempt while it runs: phases are bounded and timed here and nowhere else.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::failure::{Failure, Fault, Phase, Reason};
+use crate::net::Stamps;
+use crate::outcome::{Facts, Outcome, Phases};
+use crate::spec::Timeouts;
+
+/// A deadline noticed this much too late says that our own machine was starved, not that the
+/// network was slow.
+const LATE_DEADLINE: Duration = Duration::from_millis(100);
+
+/// Collects phases and facts of one attempt, and keeps its deadlines.
+#[derive(Debug)]
+pub struct Journal {
+    /// What was seen so far.
+    pub facts: Facts,
+    started_at: SystemTime,
+    started: Instant,
+    ended: Option<Instant>,
+    timeouts: Timeouts,
+    phases: Phases,
+    reply_bytes: u64,
+}
+
+impl Journal {
+    /// Starts the attempt's clock.
+    pub fn start(timeouts: Timeouts) -> Self {
+        Self {
+            facts: Facts::default(),
+            started_at: SystemTime::now(),
+            started: Instant::now(),
+            ended: None,
+            timeouts,
+            phases: Phases::default(),
+            reply_bytes: 0,
+        }
+    }
+
+    /// When the whole attempt has to be over.
+    pub fn deadline(&self) -> Instant {
+        self.started + self.timeouts.total
+    }
+
+    /// When `phase` has to be over if it starts now.
+    pub fn phase_deadline(&self, phase: Phase) -> Instant {
+        let own = self
+            .timeouts
+            .of(phase)
+            .map(|timeout| Instant::now() + timeout);
+        own.map_or(self.deadline(), |own| own.min(self.deadline()))
+    }
+
+    /// Runs `work` as `phase`: timed, and ended at the phase's deadline.
+    ///
+    /// The time is recorded also when the phase fails; repeated phases add up.
+    pub async fn phase<T>(
+        &mut self,
+        phase: Phase,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Failure> {
+        let began = Instant::now();
+        let result = bounded(self.phase_deadline(phase), began, work).await;
+        self.phases.add(phase, began.elapsed());
+        result.map_err(|fault| fault.during(phase))
+    }
+
+    /// Replaces the time of `phase` by a better one, e.g. one from kernel timestamps.
+    pub fn set_phase(&mut self, phase: Phase, duration: Duration) {
+        self.phases.set(phase, duration);
+    }
+
+    /// Adds time to `phase` that was measured elsewhere.
+    pub fn add_phase(&mut self, phase: Phase, duration: Duration) {
+        self.phases.add(phase, duration);
+    }
+
+    /// The attempt ended at `instant`, seen later; without it, it ends at [`Self::finish`].
+    pub fn ended_at(&mut self, instant: Instant) {
+        self.ended = Some(instant);
+    }
+
+    /// Takes from a connection what must be read before it closes: counters and `TCP_INFO`.
+    pub fn note_connection(&mut self, stamps: &Stamps) {
+        self.reply_bytes = stamps.received();
+        if let Some(facts) = stamps.tcp_facts() {
+            self.facts.tcp = Some(facts);
+        }
+    }
+
+    /// Bytes of a reply that came without a connection (datagrams).
+    pub fn note_reply_bytes(&mut self, bytes: u64) {
+        self.reply_bytes += bytes;
+    }
+
+    /// Ends the attempt.
+    pub fn finish(self, result: Result<(), Failure>) -> Outcome {
+        let ended = match (&result, self.ended) {
+            (Ok(()), Some(ended)) => ended,
+            (Ok(()), None) | (Err(_), _) => Instant::now(),
+        };
+        Outcome {
+            started_at: self.started_at,
+            duration: ended.saturating_duration_since(self.started),
+            phases: self.phases,
+            failure: result.err(),
+            reply_bytes: self.reply_bytes,
+            facts: self.facts,
+        }
+    }
+}
+
+/// Runs `work` until `deadline`; a deadline that we noticed far too late is our own fault.
+pub async fn bounded<T>(
+    deadline: Instant,
+    began: Instant,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    match timeout_at(deadline, work).await {
+        Ok(result) => result,
+        Err(_) => {
+            let late = deadline.elapsed();
+            if late > LATE_DEADLINE {
+                let detail = format!("deadline noticed {late:.1?} late: this machine was busy");
+                return Err(Fault::new(Reason::ScheduleLag, detail));
+            }
+            let allowed = deadline.saturating_duration_since(began);
+            Err(Fault::new(
+                Reason::Timeout,
+                format!("nothing within {allowed:.1?}"),
+            ))
+        }
+    }
+}

@@ -1,0 +1,571 @@
+//! What one target is asked, fully stated and checked: plain data between configuration and
+//! probes.
+//!
+//! A [`Module`] is a question without an address (as in `blackbox_exporter`); aimed at an address
+//! it becomes a [`ProbeSpec`]. Reads no files and opens no sockets.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method};
+use ipnet::IpNet;
+use regex::bytes::Regex;
+use url::Url;
+
+use crate::expectation::Expectation;
+use crate::failure::Phase;
+use crate::schedule::Cadence;
+use crate::target::{Endpoint, Host, InvalidEndpoint, ProbeKind, TargetName, Via};
+
+/// A target of a configuration: what to ask, of whom, how often.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetSpec {
+    /// Unique within the configuration.
+    pub name: TargetName,
+    /// What to ask.
+    pub probe: ProbeSpec,
+    /// How often.
+    pub cadence: Cadence,
+    /// Attempts that may be under way at once; a slot beyond it is missed, and counted.
+    pub max_in_flight: u32,
+    /// Through what the target is addressed, when stated.
+    pub via: Option<Via>,
+    /// The target that serves as positive control of a denial: asked right after it.
+    pub control: Option<TargetName>,
+}
+
+/// A question with the address it goes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeSpec {
+    /// What is asked of whom.
+    pub ask: Ask,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// What must come back.
+    pub expect: Expectation,
+}
+
+impl ProbeSpec {
+    /// The kind of probe.
+    pub fn kind(&self) -> ProbeKind {
+        match self.ask {
+            Ask::Dns { .. } => ProbeKind::Dns,
+            Ask::Tcp { .. } => ProbeKind::Tcp,
+            Ask::Tls { .. } => ProbeKind::Tls,
+            Ask::Http { .. } => ProbeKind::Http,
+            Ask::Hold { .. } => ProbeKind::Hold,
+        }
+    }
+}
+
+/// A kind of question and its address.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    /// One DNS question.
+    Dns {
+        /// How to ask.
+        module: DnsModule,
+        /// The name in question.
+        name: String,
+        /// Whom to ask; `None` is the first nameserver of resolv.conf.
+        server: Option<Endpoint>,
+    },
+    /// A TCP connection.
+    Tcp {
+        /// How to ask.
+        module: TcpModule,
+        /// Where.
+        endpoint: Endpoint,
+    },
+    /// A TLS handshake.
+    Tls {
+        /// How to ask.
+        module: TlsModule,
+        /// Where.
+        endpoint: Endpoint,
+    },
+    /// One HTTP request.
+    Http {
+        /// How to ask.
+        module: HttpModule,
+        /// What.
+        url: HttpUrl,
+    },
+    /// A held connection.
+    Hold {
+        /// How to hold.
+        module: HoldModule,
+        /// What each heartbeat requests.
+        url: HttpUrl,
+    },
+}
+
+/// A question without an address.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Module {
+    /// The question.
+    pub kind: ModuleKind,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// What must come back.
+    pub expect: Expectation,
+}
+
+/// A kind of question without an address.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModuleKind {
+    /// One DNS question.
+    Dns(DnsModule),
+    /// A TCP connection.
+    Tcp(TcpModule),
+    /// A TLS handshake.
+    Tls(TlsModule),
+    /// One HTTP request.
+    Http(HttpModule),
+    /// A held connection.
+    Hold(HoldModule),
+}
+
+impl Module {
+    /// Aims the module at `address`.
+    ///
+    /// `address` is `host:port` for tcp and tls; a URL, or `host[:port][/path]` taken as `http://`,
+    /// for http and hold. For dns it is the server (port 53 by default) when the module has a
+    /// `name` of its own, and the name in question otherwise.
+    pub fn aim(&self, address: &str) -> Result<ProbeSpec, InvalidAddress> {
+        let ask = match self.kind.clone() {
+            ModuleKind::Dns(module) => match &module.name {
+                Some(_) if module.server.is_some() => return Err(InvalidAddress::AlreadyAimed),
+                Some(name) => Ask::Dns {
+                    name: name.clone(),
+                    server: Some(Endpoint::with_default_port(address, 53)?),
+                    module,
+                },
+                None => Ask::Dns {
+                    name: dns_name(address)?,
+                    server: module.server.clone(),
+                    module,
+                },
+            },
+            ModuleKind::Tcp(module) => Ask::Tcp {
+                module,
+                endpoint: address.parse()?,
+            },
+            ModuleKind::Tls(module) => Ask::Tls {
+                module,
+                endpoint: Endpoint::with_default_port(address, 443)?,
+            },
+            ModuleKind::Http(module) => Ask::Http {
+                module,
+                url: HttpUrl::parse(address)?,
+            },
+            ModuleKind::Hold(module) => Ask::Hold {
+                module,
+                url: HttpUrl::parse(address)?,
+            },
+        };
+        Ok(ProbeSpec {
+            ask,
+            timeouts: self.timeouts,
+            expect: self.expect.clone(),
+        })
+    }
+}
+
+/// Checks that `text` can be asked as a DNS name (RFC 1035: 253 octets, labels of 1 to 63).
+pub fn dns_name(text: &str) -> Result<String, InvalidAddress> {
+    let bare = text.strip_suffix('.').unwrap_or(text);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.chars().all(|c| c.is_ascii_graphic())
+    };
+    if text == "." || (bare.len() <= 253 && bare.split('.').all(label)) {
+        Ok(text.to_owned())
+    } else {
+        Err(InvalidAddress::DnsName)
+    }
+}
+
+/// An address that a module cannot be aimed at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAddress {
+    /// No `host:port`.
+    #[error(transparent)]
+    Endpoint(#[from] InvalidEndpoint),
+    /// No `http://` or `https://` URL.
+    #[error("must be an http:// or https:// URL with a host and without user information")]
+    Url,
+    /// No name that DNS can ask for.
+    #[error("must be a DNS name: labels of 1 to 63 characters, 253 in all")]
+    DnsName,
+    /// The dns module has a name and a server already.
+    #[error("the dns module states both name and server: leave one of them out")]
+    AlreadyAimed,
+}
+
+/// An `http://` or `https://` URL with a host and no user information.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUrl(Url);
+
+impl HttpUrl {
+    /// Parses a URL; without a scheme it is taken as `http://`.
+    pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
+        let url = if text.contains("://") {
+            Url::parse(text)
+        } else {
+            Url::parse(&format!("http://{text}"))
+        };
+        Self::accept(url.map_err(|_| InvalidAddress::Url)?)
+    }
+
+    /// The target of a redirect from here.
+    pub fn join(&self, location: &str) -> Result<Self, InvalidAddress> {
+        Self::accept(self.0.join(location).map_err(|_| InvalidAddress::Url)?)
+    }
+
+    fn accept(url: Url) -> Result<Self, InvalidAddress> {
+        let bare = url.username().is_empty() && url.password().is_none();
+        let scheme = matches!(url.scheme(), "http" | "https");
+        let port = url.port() != Some(0);
+        if bare && scheme && port && url.has_host() {
+            Ok(Self(url))
+        } else {
+            Err(InvalidAddress::Url)
+        }
+    }
+
+    /// Whether the scheme is https.
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
+    /// Where to connect to.
+    pub fn endpoint(&self) -> Endpoint {
+        let host = match self.0.host().expect("checked in accept") {
+            url::Host::Domain(name) => Host::Name(name.to_owned()),
+            url::Host::Ipv4(ip) => Host::Ip(ip.into()),
+            url::Host::Ipv6(ip) => Host::Ip(ip.into()),
+        };
+        let port = self
+            .0
+            .port_or_known_default()
+            .expect("http and https have default ports");
+        Endpoint { host, port }
+    }
+
+    /// `host[:port]` as a Host header or `:authority` has it.
+    pub fn authority(&self) -> &str {
+        self.0.authority()
+    }
+
+    /// Path and query, as a request line has them.
+    pub fn path_and_query(&self) -> &str {
+        &self.0[url::Position::BeforePath..url::Position::AfterQuery]
+    }
+
+    /// The whole URL.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+/// How long an attempt and each of its phases may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Of the whole attempt.
+    pub total: Duration,
+    /// Of each phase, by [`Phase`]; `None` leaves it to `total`.
+    pub phases: [Option<Duration>; Phase::ALL.len()],
+}
+
+impl Timeouts {
+    /// Only a bound on the whole.
+    pub fn total(total: Duration) -> Self {
+        Self {
+            total,
+            phases: [None; Phase::ALL.len()],
+        }
+    }
+
+    /// The bound on `phase` alone, if it has one.
+    pub fn of(&self, phase: Phase) -> Option<Duration> {
+        self.phases[phase as usize]
+    }
+}
+
+/// Which address family a name is resolved to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IpPreference {
+    /// The family asked for first.
+    pub family: IpFamily,
+    /// Whether the other family may serve when the first has no address. Connect errors never
+    /// fall back: which address failed is the point.
+    pub fallback: bool,
+}
+
+impl Default for IpPreference {
+    fn default() -> Self {
+        Self {
+            family: IpFamily::V4,
+            fallback: true,
+        }
+    }
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IpFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// How a DNS question is put.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DnsModule {
+    /// The name in question, when the target's address is the server.
+    pub name: Option<String>,
+    /// The server, when the target's address is the name.
+    pub server: Option<Endpoint>,
+    /// Record type.
+    pub qtype: Qtype,
+    /// Transport of the first query.
+    pub transport: Transport,
+    /// Further datagrams after the first one went unanswered; 0 sends exactly one packet.
+    pub retries: u8,
+    /// Whether and how a relative name is expanded.
+    pub search: Search,
+    /// RCODEs that are a good reply, IANA spelling; NOERROR by default.
+    pub rcodes: Vec<String>,
+    /// Fewest answers of the asked type that are a good NOERROR reply.
+    pub min_answers: u16,
+    /// When not empty, every A or AAAA answer must be in one of these.
+    pub addresses: Vec<IpNet>,
+}
+
+/// A record type that a probe can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "the names are the documentation: RFC 1035, 2782, 3596"
+)]
+pub enum Qtype {
+    A,
+    Aaaa,
+    Srv,
+    Cname,
+    Ptr,
+    Txt,
+}
+
+impl Qtype {
+    /// Every type.
+    pub const ALL: [Self; 6] = [
+        Self::A,
+        Self::Aaaa,
+        Self::Srv,
+        Self::Cname,
+        Self::Ptr,
+        Self::Txt,
+    ];
+
+    /// The IANA spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Srv => "SRV",
+            Self::Cname => "CNAME",
+            Self::Ptr => "PTR",
+            Self::Txt => "TXT",
+        }
+    }
+}
+
+/// What carries a DNS query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Datagrams; a truncated reply falls over to TCP, and the facts say so.
+    Udp,
+    /// A fresh connection.
+    Tcp,
+}
+
+/// How a relative name becomes the names that are asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Search {
+    /// As it is, taken as fully qualified.
+    Off,
+    /// With `search` and `ndots` of resolv.conf.
+    ResolvConf,
+    /// With these.
+    List {
+        /// Suffixes, in order.
+        domains: Vec<String>,
+        /// Names with fewer dots try the suffixes first.
+        ndots: u8,
+    },
+}
+
+/// How a TCP connection is used.
+#[derive(Debug, Clone)]
+pub struct TcpModule {
+    /// Sent after the connect.
+    pub send: Option<Vec<u8>>,
+    /// What the reply must match; without it, any byte is a reply.
+    pub reply_regex: Option<Regex>,
+    /// Which address of a name.
+    pub ip: IpPreference,
+}
+
+impl PartialEq for TcpModule {
+    fn eq(&self, other: &Self) -> bool {
+        self.send == other.send
+            && same_regex(&self.reply_regex, &other.reply_regex)
+            && self.ip == other.ip
+    }
+}
+
+/// How a TLS handshake is made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TlsModule {
+    /// Trust, names, own certificate.
+    pub tls: TlsSettings,
+    /// Which address of a name.
+    pub ip: IpPreference,
+}
+
+/// Trust, names, own certificate: shared by every probe that speaks TLS.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TlsSettings {
+    /// Whose signatures count.
+    pub roots: Roots,
+    /// Server Name Indication, and the name the leaf must carry; the target's host by default.
+    pub server_name: Option<String>,
+    /// How the peer is verified.
+    pub verify: Verify,
+    /// Own certificate, when the server asks for one.
+    pub identity: Option<ClientIdentity>,
+    /// Offered protocols, in order of preference; none by default (http fills in its own).
+    pub alpn: Vec<String>,
+    /// Lowest version offered.
+    pub min_version: Option<TlsVersion>,
+    /// Highest version offered.
+    pub max_version: Option<TlsVersion>,
+    /// Smallest share of a certificate's validity that must be left, for the whole chain
+    /// without its root, 0 to 1.
+    pub min_remaining: Option<f64>,
+}
+
+/// Trust anchors.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Roots {
+    /// Those of the machine.
+    #[default]
+    System,
+    /// Those of a PEM file with one or more certificates.
+    File(PathBuf),
+}
+
+/// How a peer's certificate is verified.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Verify {
+    /// Chain, validity, and the server name among the leaf's subjectAltNames.
+    #[default]
+    Name,
+    /// Chain, validity, and this `spiffe://` URI among the leaf's subjectAltNames.
+    Spiffe(String),
+    /// Chain and validity only.
+    Chain,
+    /// Nothing; the facts still tell what was shown.
+    Nothing,
+}
+
+/// A client certificate and its key, PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// Leaf first, then intermediates.
+    pub certificate: PathBuf,
+    /// PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+}
+
+/// A TLS version that rustls speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
+}
+
+/// How an HTTP request is made.
+#[derive(Debug, Clone)]
+pub struct HttpModule {
+    /// Request method.
+    pub method: Method,
+    /// Headers beyond Host, User-Agent and what the body needs; they replace ours.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Request body.
+    pub body: Option<Vec<u8>>,
+    /// Protocol version.
+    pub version: HttpVersion,
+    /// What the (decompressed) body must match.
+    pub body_regex: Option<Regex>,
+    /// Largest body, as sent and decompressed, in bytes.
+    pub body_limit: u64,
+    /// Redirects that are followed; 0 takes the first response as it is.
+    pub redirects: u8,
+    /// Whether `Accept-Encoding: gzip, deflate` is offered and undone.
+    pub decompress: bool,
+    /// Whether the connection is kept for the next attempt, which is then warm.
+    pub keepalive: bool,
+    /// For https.
+    pub tls: TlsSettings,
+    /// Which address of a name.
+    pub ip: IpPreference,
+}
+
+impl PartialEq for HttpModule {
+    fn eq(&self, other: &Self) -> bool {
+        self.method == other.method
+            && self.headers == other.headers
+            && self.body == other.body
+            && self.version == other.version
+            && same_regex(&self.body_regex, &other.body_regex)
+            && self.body_limit == other.body_limit
+            && self.redirects == other.redirects
+            && self.decompress == other.decompress
+            && self.keepalive == other.keepalive
+            && self.tls == other.tls
+            && self.ip == other.ip
+    }
+}
+
+/// The HTTP version of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// https: what ALPN gives, h2 preferred. http: HTTP/1.1.
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2: by ALPN on https, with prior knowledge (h2c) on http.
+    Http2,
+}
+
+/// How a connection is held: HTTP/1.1 requests on one connection, one per heartbeat.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HoldModule {
+    /// Time between heartbeats.
+    pub heartbeat: Duration,
+    /// How long the connection must live; then the attempt has succeeded.
+    pub hold: Duration,
+    /// For https.
+    pub tls: TlsSettings,
+    /// Which address of a name.
+    pub ip: IpPreference,
+}
+
+fn same_regex(left: &Option<Regex>, right: &Option<Regex>) -> bool {
+    left.as_ref().map(Regex::as_str) == right.as_ref().map(Regex::as_str)
+}
