@@ -10,6 +10,7 @@ mod print;
 mod quantity;
 mod server;
 mod target;
+mod watch;
 
 pub use load::{load, parse, read};
 pub use mistake::{Mistake, Position, tidy};
@@ -18,6 +19,7 @@ pub use origin::Origins;
 pub use quantity::{parse_duration, parse_size, print_duration, print_size};
 pub use server::DEFAULT_BUCKETS;
 pub use target::MAX_TARGETS;
+pub use watch::Watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -92,7 +92,7 @@ fn a_file_that_cannot_be_used_is_told_at_the_field_that_names_it() {
         [
             "4:17: modules.web.http.tls.ca: \"gone.pem\" cannot be used: No such file; \
              name a readable PEM file with one or more CA certificates",
-            "8:51: targets[2].tls.key: \"c.key\" cannot be used: No such file; \
+            "8:53: targets[2].tls.key: \"c.key\" cannot be used: No such file; \
              name a readable PEM file with the certificate's private key",
         ]
     );
