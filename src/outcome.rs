@@ -116,7 +116,7 @@ pub struct DnsFacts {
     /// Every name asked before the last, each with its own result.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub searched: Vec<SearchStep>,
-    /// Replies that were ignored because their id or question was another.
+    /// Datagrams that were ignored: another id or question, or no DNS message at all.
     #[serde(skip_serializing_if = "is_zero")]
     pub ignored_replies: u32,
 }

@@ -3,6 +3,7 @@
 //! Knows what was asked ([`crate::spec`]), not how often or what was hoped for. An attempt never
 //! returns an error: whatever happens is an [`Outcome`].
 
+mod dns;
 pub mod journal;
 mod tcp;
 
@@ -23,6 +24,8 @@ pub struct Environment {
 /// A probe whose files are read and whose settings are checked: ready to be executed.
 #[derive(Debug)]
 pub enum Probe {
+    /// A DNS question.
+    Dns(dns::DnsProbe),
     /// A TCP connection.
     Tcp(tcp::TcpProbe),
 }
@@ -31,6 +34,17 @@ impl Probe {
     /// Reads the files that `spec` names and makes everything that attempts share.
     pub fn prepare(spec: &ProbeSpec, environment: &Environment) -> Result<Self, PrepareError> {
         match &spec.ask {
+            Ask::Dns {
+                module,
+                name,
+                server,
+            } => Ok(Self::Dns(dns::DnsProbe::new(
+                module,
+                name,
+                server.as_ref(),
+                spec,
+                environment,
+            ))),
             Ask::Tcp { module, endpoint } => Ok(Self::Tcp(tcp::TcpProbe::new(
                 module,
                 endpoint,
@@ -44,6 +58,7 @@ impl Probe {
     /// Executes the probe once. Bounded by the spec's timeouts.
     pub async fn attempt(&self) -> Outcome {
         match self {
+            Self::Dns(probe) => probe.attempt().await,
             Self::Tcp(probe) => probe.attempt().await,
         }
     }
