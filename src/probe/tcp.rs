@@ -121,7 +121,9 @@ pub(super) async fn open(
     };
     let address = SocketAddr::new(address, endpoint.port);
     journal.facts.remote_address = Some(address);
-    journal.phase(Phase::Connect, net::connect(address)).await
+    let stream = journal.phase(Phase::Connect, net::connect(address)).await?;
+    journal.refine(Phase::Connect, stream.stamps().connect_time());
+    Ok(stream)
 }
 
 /// Appends what one read gives; the end of the stream is `closed`.
