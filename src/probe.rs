@@ -6,6 +6,7 @@
 mod dns;
 pub mod journal;
 mod tcp;
+mod tls;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,29 +29,23 @@ pub enum Probe {
     Dns(dns::DnsProbe),
     /// A TCP connection.
     Tcp(tcp::TcpProbe),
+    /// A TLS handshake.
+    Tls(tls::TlsProbe),
 }
 
 impl Probe {
     /// Reads the files that `spec` names and makes everything that attempts share.
     pub fn prepare(spec: &ProbeSpec, environment: &Environment) -> Result<Self, PrepareError> {
         match &spec.ask {
-            Ask::Dns {
-                module,
-                name,
-                server,
-            } => Ok(Self::Dns(dns::DnsProbe::new(
-                module,
-                name,
-                server.as_ref(),
-                spec,
-                environment,
-            ))),
-            Ask::Tcp { module, endpoint } => Ok(Self::Tcp(tcp::TcpProbe::new(
-                module,
-                endpoint,
-                spec,
-                environment,
-            ))),
+            Ask::Dns { module, name, server } => {
+                Ok(Self::Dns(dns::DnsProbe::new(module, name, server.as_ref(), spec, environment)))
+            }
+            Ask::Tcp { module, endpoint } => {
+                Ok(Self::Tcp(tcp::TcpProbe::new(module, endpoint, spec, environment)))
+            }
+            Ask::Tls { module, endpoint } => {
+                Ok(Self::Tls(tls::TlsProbe::new(module, endpoint, spec, environment)?))
+            }
             _ => unreachable!("the other probes land with the next commits"),
         }
     }
@@ -60,13 +55,14 @@ impl Probe {
         match self {
             Self::Dns(probe) => probe.attempt().await,
             Self::Tcp(probe) => probe.attempt().await,
+            Self::Tls(probe) => probe.attempt().await,
         }
     }
 }
 
 /// A file of a spec that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {problem}", path.display())]
+#[error("{}{}{problem}", path.display(), if path.as_os_str().is_empty() { "" } else { ": " })]
 pub struct PrepareError {
     /// The field of the module, e.g. `tls.ca`.
     pub field: &'static str,
@@ -74,4 +70,10 @@ pub struct PrepareError {
     pub path: PathBuf,
     /// What is wrong with it, without its contents.
     pub problem: String,
+}
+
+impl From<crate::tls::LoadError> for PrepareError {
+    fn from(error: crate::tls::LoadError) -> Self {
+        Self { field: error.field, path: error.path, problem: error.problem }
+    }
 }

@@ -75,10 +75,7 @@ impl Tally {
         match (fault.reason, self.ignored_because) {
             (Reason::Timeout, Some(because)) => Fault::new(
                 Reason::DnsMalformed,
-                format!(
-                    "no reply, only {} datagrams to ignore; the last: {because}",
-                    self.ignored
-                ),
+                format!("no reply, only {} datagrams to ignore; the last: {because}", self.ignored),
             ),
             (_, _) => fault,
         }

@@ -63,20 +63,13 @@ fn request(socket: &impl AsFd) {
 pub(super) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Received> {
     let mut control = nix::cmsg_space!([TimeSpec; 3]);
     let mut parts = [IoSliceMut::new(buffer)];
-    let message = recvmsg::<()>(
-        socket.as_raw_fd(),
-        &mut parts,
-        Some(&mut control),
-        MsgFlags::empty(),
-    )?;
+    let message =
+        recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty())?;
     let kernel = message.cmsgs().ok().and_then(|mut all| {
         all.find_map(|one| match one {
             ControlMessageOwned::ScmTimestampsns(stamps) => Some(stamps.system),
             _ => None,
         })
     });
-    Ok(Received {
-        bytes: message.bytes,
-        kernel,
-    })
+    Ok(Received { bytes: message.bytes, kernel })
 }

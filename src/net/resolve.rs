@@ -63,11 +63,7 @@ impl Resolver {
 
     /// A resolver with these nameservers and search list, and no hosts file.
     pub fn with_nameservers(nameservers: Vec<SocketAddr>, search: SearchList) -> Self {
-        Self {
-            nameservers,
-            search,
-            hosts: Hosts::default(),
-        }
+        Self { nameservers, search, hosts: Hosts::default() }
     }
 
     /// The nameservers, in order; only the first is asked.
@@ -105,10 +101,7 @@ impl Resolver {
         let mut exists = false;
         for name in names {
             for family in families(ip) {
-                let question = Question {
-                    name: name.clone(),
-                    qtype: qtype(family),
-                };
+                let question = Question { name: name.clone(), qtype: qtype(family) };
                 let fault = match first_address(server, &question).await {
                     Ok(address) => return Ok(address),
                     Err(fault) => fault,

@@ -64,9 +64,7 @@ impl Stream {
 
     /// A handle on the connection's times and counters.
     pub fn stamps(&self) -> Stamps {
-        Stamps {
-            shared: Arc::clone(&self.shared),
-        }
+        Stamps { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -75,9 +73,7 @@ impl Stamps {
     pub fn mark(&self) {
         self.shared.first_read.store(0, Ordering::Relaxed);
         self.shared.first_write.store(0, Ordering::Relaxed);
-        self.shared
-            .marked
-            .store(self.shared.since_opened(Instant::now()), Ordering::Relaxed);
+        self.shared.marked.store(self.shared.since_opened(Instant::now()), Ordering::Relaxed);
     }
 
     /// When the first byte since the last mark reached this machine.
@@ -150,29 +146,22 @@ impl Shared {
         let mut nanos = self.since_opened(now);
         if let Some(age) = received.age() {
             // The wall clock may step: a stamp from before the last mark or write is not used.
-            let floor = self
-                .marked
-                .load(Ordering::Relaxed)
-                .max(self.first_write.load(Ordering::Relaxed));
+            let floor =
+                self.marked.load(Ordering::Relaxed).max(self.first_write.load(Ordering::Relaxed));
             let stamped = nanos.saturating_sub(age.as_nanos() as u64);
             if stamped >= floor.max(1) {
                 nanos = stamped;
             }
         }
-        self.received
-            .fetch_add(received.bytes as u64, Ordering::Relaxed);
+        self.received.fetch_add(received.bytes as u64, Ordering::Relaxed);
         self.last_read.fetch_max(nanos, Ordering::Relaxed);
-        let _ = self
-            .first_read
-            .compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.first_read.compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     fn note_write(&self, before: Instant, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         let nanos = self.since_opened(before);
-        let _ = self
-            .first_write
-            .compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.first_write.compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -186,10 +175,7 @@ impl AsyncRead for Stream {
         loop {
             ready!(shared.socket.poll_read_ready(context))?;
             let unfilled = buffer.initialize_unfilled();
-            match shared
-                .socket
-                .try_io(Interest::READABLE, || shared.receive(unfilled))
-            {
+            match shared.socket.try_io(Interest::READABLE, || shared.receive(unfilled)) {
                 Ok(bytes) => {
                     buffer.advance(bytes);
                     return Poll::Ready(Ok(()));

@@ -87,10 +87,7 @@ impl DnsProbe {
     /// Asks name after name until one settles the question.
     async fn search(&self, asking: &mut Asking<'_>) -> Result<(), Failure> {
         let told = |fault: Fault| fault.during(Phase::Processing);
-        let questions = self
-            .questions
-            .as_ref()
-            .map_err(|fault| told(fault.clone()))?;
+        let questions = self.questions.as_ref().map_err(|fault| told(fault.clone()))?;
         let (last, earlier) = questions.split_last().expect("a name is at least itself");
         let mut exists = None;
         for question in earlier {
@@ -121,9 +118,6 @@ fn questions(
             Search::List { domains, ndots } => SearchList::new(domains, *ndots)?.expand(name)?,
         },
     };
-    let question = |name| Question {
-        name,
-        qtype: module.qtype,
-    };
+    let question = |name| Question { name, qtype: module.qtype };
     Ok(names.into_iter().map(question).collect())
 }

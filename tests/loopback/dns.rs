@@ -21,10 +21,7 @@ use super::support::{TIMEOUT, assert_failed, attempt, refused_address, reset};
 fn module(server: SocketAddr) -> DnsModule {
     DnsModule {
         name: None,
-        server: Some(Endpoint {
-            host: Host::Ip(server.ip()),
-            port: server.port(),
-        }),
+        server: Some(Endpoint { host: Host::Ip(server.ip()), port: server.port() }),
         qtype: Qtype::A,
         transport: Transport::Udp,
         retries: 0,
@@ -47,9 +44,7 @@ async fn ask_within(resolver: Resolver, module: DnsModule) -> Outcome {
         expect: Expectation::Reply,
     };
     let spec = module.aim("svc.example").expect("a good name");
-    let environment = Environment {
-        resolver: Arc::new(resolver),
-    };
+    let environment = Environment { resolver: Arc::new(resolver) };
     let probe = Probe::prepare(&spec, &environment).expect("no files");
     probe.attempt().await
 }
@@ -73,11 +68,7 @@ async fn an_answer_is_timed_counted_and_told() {
     let facts = facts(&outcome);
     assert_eq!(facts.name, "svc.example.");
     assert_eq!(facts.rcode.as_deref(), Some("NOERROR"));
-    assert_eq!(
-        facts.answers,
-        ["10.0.0.2", "10.0.0.1"],
-        "the server's order"
-    );
+    assert_eq!(facts.answers, ["10.0.0.2", "10.0.0.1"], "the server's order");
     assert_eq!(facts.sections, Some([2, 0, 0]));
     assert_eq!(facts.server, Some(server.address));
     assert_eq!(facts.transport, Some("udp"));
@@ -112,28 +103,19 @@ async fn a_retry_that_was_asked_for_gets_over_a_dropped_packet() {
         _ => vec![bytes(&answering(query, &[address("10.0.0.1")]))],
     })
     .await;
-    let retrying = DnsModule {
-        retries: 1,
-        ..module(server.address)
-    };
+    let retrying = DnsModule { retries: 1, ..module(server.address) };
     let outcome = ask(retrying, "svc.example").await;
     assert_eq!(outcome.failure, None);
     assert_eq!(server.asked().len(), 2);
     assert_eq!(facts(&outcome).queries_sent, 2);
     let processing = outcome.phases.of(Phase::Processing).expect("ran");
-    assert!(
-        processing >= TIMEOUT / 2,
-        "the wait for the lost one counts"
-    );
+    assert!(processing >= TIMEOUT / 2, "the wait for the lost one counts");
 }
 
 #[tokio::test]
 async fn retries_end_with_the_deadline() {
     let server = DnsServer::udp(|_, _| Vec::new()).await;
-    let retrying = DnsModule {
-        retries: 2,
-        ..module(server.address)
-    };
+    let retrying = DnsModule { retries: 2, ..module(server.address) };
     let outcome = ask(retrying, "svc.example").await;
     assert_failed(&outcome, Phase::Processing, Reason::Timeout);
     assert_eq!(server.asked().len(), 3);
@@ -179,10 +161,7 @@ async fn a_code_that_was_expected_is_a_good_reply() {
 async fn an_answer_where_nxdomain_was_expected_is_a_mismatch() {
     let server =
         DnsServer::udp(|_, query| vec![bytes(&answering(query, &[address("10.0.0.1")]))]).await;
-    let expecting = DnsModule {
-        rcodes: vec!["NXDOMAIN".to_owned()],
-        ..module(server.address)
-    };
+    let expecting = DnsModule { rcodes: vec!["NXDOMAIN".to_owned()], ..module(server.address) };
     let outcome = ask(expecting, "svc.example").await;
     assert_failed(&outcome, Phase::Processing, Reason::DnsMismatch);
 }
@@ -191,10 +170,7 @@ async fn an_answer_where_nxdomain_was_expected_is_a_mismatch() {
 async fn too_few_answers_are_a_mismatch() {
     let server =
         DnsServer::udp(|_, query| vec![bytes(&answering(query, &[address("10.0.0.1")]))]).await;
-    let demanding = DnsModule {
-        min_answers: 2,
-        ..module(server.address)
-    };
+    let demanding = DnsModule { min_answers: 2, ..module(server.address) };
     let outcome = ask(demanding, "svc.example").await;
     assert_failed(&outcome, Phase::Processing, Reason::DnsMismatch);
     assert_eq!(facts(&outcome).answers, ["10.0.0.1"]);
@@ -203,27 +179,18 @@ async fn too_few_answers_are_a_mismatch() {
 #[tokio::test]
 async fn no_answer_is_good_when_none_is_demanded() {
     let server = DnsServer::udp(|_, query| vec![bytes(&reply(query, Vec::new()))]).await;
-    let content = DnsModule {
-        min_answers: 0,
-        ..module(server.address)
-    };
+    let content = DnsModule { min_answers: 0, ..module(server.address) };
     assert_eq!(ask(content, "svc.example").await.failure, None);
 }
 
 #[tokio::test]
 async fn one_address_outside_the_expected_networks_is_a_mismatch() {
     let server = DnsServer::udp(|_, query| {
-        vec![bytes(&answering(
-            query,
-            &[address("10.0.0.1"), address("192.0.2.1")],
-        ))]
+        vec![bytes(&answering(query, &[address("10.0.0.1"), address("192.0.2.1")]))]
     })
     .await;
     let expecting = |networks: &[&str]| DnsModule {
-        addresses: networks
-            .iter()
-            .map(|it| it.parse().expect("CIDR"))
-            .collect(),
+        addresses: networks.iter().map(|it| it.parse().expect("CIDR")).collect(),
         ..module(server.address)
     };
     let outcome = ask(expecting(&["10.0.0.0/8"]), "svc.example").await;
@@ -257,15 +224,7 @@ async fn datagrams_that_are_no_reply_are_malformed_when_nothing_else_comes() {
         let whole = bytes(&answering(query, &[address("10.0.0.1")]));
         whole[..whole.len() - 2].to_vec()
     };
-    for datagram in [
-        wrong_id,
-        wrong_question,
-        without_question,
-        echo,
-        garbage,
-        empty,
-        half,
-    ] {
+    for datagram in [wrong_id, wrong_question, without_question, echo, garbage, empty, half] {
         let server = DnsServer::udp(move |_, query| vec![datagram(query)]).await;
         let outcome = ask(module(server.address), "svc.example").await;
         assert_failed(&outcome, Phase::Processing, Reason::DnsMalformed);
@@ -305,10 +264,7 @@ async fn an_ipv6_server_is_asked() {
         vec![bytes(&answering(query, &[address("2001:db8::1")]))]
     })
     .await;
-    let aaaa = DnsModule {
-        qtype: Qtype::Aaaa,
-        ..module(server.address)
-    };
+    let aaaa = DnsModule { qtype: Qtype::Aaaa, ..module(server.address) };
     let outcome = ask(aaaa, "svc.example").await;
     assert_eq!(outcome.failure, None);
     assert_eq!(facts(&outcome).answers, ["2001:db8::1"]);
@@ -355,55 +311,31 @@ async fn every_type_is_asked_for_and_read() {
             RData::SRV(SRV::new(1, 2, 15012, name("pod.example."))),
             "1 2 15012 pod.example.",
         ),
-        (
-            Qtype::Cname,
-            RData::CNAME(CNAME(name("real.example."))),
-            "real.example.",
-        ),
-        (
-            Qtype::Ptr,
-            RData::PTR(PTR(name("pod.example."))),
-            "pod.example.",
-        ),
-        (
-            Qtype::Txt,
-            RData::TXT(TXT::new(vec!["1.1.0".to_owned()])),
-            "\"1.1.0\"",
-        ),
+        (Qtype::Cname, RData::CNAME(CNAME(name("real.example."))), "real.example."),
+        (Qtype::Ptr, RData::PTR(PTR(name("pod.example."))), "pod.example."),
+        (Qtype::Txt, RData::TXT(TXT::new(vec!["1.1.0".to_owned()])), "\"1.1.0\""),
     ] {
         let server = DnsServer::udp(move |_, query| {
             vec![bytes(&answering(query, std::slice::from_ref(&data)))]
         })
         .await;
-        let typed = DnsModule {
-            qtype,
-            ..module(server.address)
-        };
+        let typed = DnsModule { qtype, ..module(server.address) };
         let outcome = ask(typed, "svc.example").await;
         assert_eq!(outcome.failure, None);
         assert_eq!(facts(&outcome).answers, [shown]);
-        assert_eq!(
-            server.asked(),
-            [format!("udp svc.example. {}", qtype.as_str())]
-        );
+        assert_eq!(server.asked(), [format!("udp svc.example. {}", qtype.as_str())]);
     }
 }
 
 #[tokio::test]
 async fn ptr_of_an_address_asks_for_its_reverse_name() {
     let server = DnsServer::udp(|_, query| {
-        vec![bytes(&answering(
-            query,
-            &[RData::PTR(PTR(name("pod.example.")))],
-        ))]
+        vec![bytes(&answering(query, &[RData::PTR(PTR(name("pod.example.")))]))]
     })
     .await;
     let ptr = DnsModule {
         qtype: Qtype::Ptr,
-        search: Search::List {
-            domains: vec!["corp".to_owned()],
-            ndots: 5,
-        },
+        search: Search::List { domains: vec!["corp".to_owned()], ndots: 5 },
         ..module(server.address)
     };
     for address in ["10.1.2.3", "2001:db8::1"] {
@@ -412,10 +344,7 @@ async fn ptr_of_an_address_asks_for_its_reverse_name() {
     let nibbles = "1.0.0.0.".to_owned() + &"0.".repeat(20) + "8.b.d.0.1.0.0.2";
     assert_eq!(
         server.asked(),
-        [
-            "udp 3.2.1.10.in-addr.arpa. PTR".to_owned(),
-            format!("udp {nibbles}.ip6.arpa. PTR"),
-        ]
+        ["udp 3.2.1.10.in-addr.arpa. PTR".to_owned(), format!("udp {nibbles}.ip6.arpa. PTR"),]
     );
 }
 
@@ -465,10 +394,7 @@ async fn over_tcp_one_message_each_way() {
         }
     })
     .await;
-    let tcp = DnsModule {
-        transport: Transport::Tcp,
-        ..module(server.address)
-    };
+    let tcp = DnsModule { transport: Transport::Tcp, ..module(server.address) };
     let outcome = ask(tcp, "svc.example").await;
     assert_eq!(outcome.failure, None);
     assert_eq!(server.asked(), ["tcp svc.example. A"]);
@@ -514,18 +440,12 @@ async fn over_tcp_each_end_has_its_reason() {
     ];
     for (serve, reason) in cases {
         let server = DnsServer::tcp(serve).await;
-        let tcp = DnsModule {
-            transport: Transport::Tcp,
-            ..module(server.address)
-        };
+        let tcp = DnsModule { transport: Transport::Tcp, ..module(server.address) };
         let outcome = ask(tcp, "svc.example").await;
         assert_failed(&outcome, Phase::Processing, reason);
         assert_eq!(facts(&outcome).queries_sent, 1);
     }
-    let tcp = DnsModule {
-        transport: Transport::Tcp,
-        ..module(refused_address().await)
-    };
+    let tcp = DnsModule { transport: Transport::Tcp, ..module(refused_address().await) };
     let outcome = ask(tcp, "svc.example").await;
     assert_failed(&outcome, Phase::Connect, Reason::Refused);
     assert_eq!(facts(&outcome).queries_sent, 0);
@@ -544,10 +464,7 @@ mod futures {
 }
 
 fn search() -> Search {
-    Search::List {
-        domains: vec!["ns.svc.local".to_owned(), "svc.local".to_owned()],
-        ndots: 2,
-    }
+    Search::List { domains: vec!["ns.svc.local".to_owned(), "svc.local".to_owned()], ndots: 2 }
 }
 
 #[tokio::test]
@@ -561,40 +478,23 @@ async fn each_name_of_a_search_is_one_query_and_recorded() {
         })]
     })
     .await;
-    let searching = DnsModule {
-        search: search(),
-        ..module(server.address)
-    };
+    let searching = DnsModule { search: search(), ..module(server.address) };
     let outcome = ask(searching.clone(), "web.prod").await;
     assert_eq!(outcome.failure, None);
     assert_eq!(
         server.asked(),
-        [
-            "udp web.prod.ns.svc.local. A",
-            "udp web.prod.svc.local. A",
-            "udp web.prod. A",
-        ]
+        ["udp web.prod.ns.svc.local. A", "udp web.prod.svc.local. A", "udp web.prod. A",]
     );
     let told = facts(&outcome);
     assert_eq!(told.name, "web.prod.");
     assert_eq!(told.queries_sent, 3);
-    let steps = told
-        .searched
-        .iter()
-        .map(|it| (it.name.as_str(), it.rcode.as_str()));
+    let steps = told.searched.iter().map(|it| (it.name.as_str(), it.rcode.as_str()));
     assert_eq!(
         steps.collect::<Vec<_>>(),
-        [
-            ("web.prod.ns.svc.local.", "NXDOMAIN"),
-            ("web.prod.svc.local.", "NOERROR"),
-        ]
+        [("web.prod.ns.svc.local.", "NXDOMAIN"), ("web.prod.svc.local.", "NOERROR"),]
     );
     let outcome = ask(searching, "a.web.prod").await;
-    assert_eq!(
-        facts(&outcome).name,
-        "a.web.prod.",
-        "two dots: as it is first"
-    );
+    assert_eq!(facts(&outcome).name, "a.web.prod.", "two dots: as it is first");
     assert_eq!(facts(&outcome).searched, []);
 }
 
@@ -602,10 +502,7 @@ async fn each_name_of_a_search_is_one_query_and_recorded() {
 async fn a_failing_server_ends_a_search() {
     let server =
         DnsServer::udp(|_, query| vec![bytes(&coded(query, ResponseCode::ServFail))]).await;
-    let searching = DnsModule {
-        search: search(),
-        ..module(server.address)
-    };
+    let searching = DnsModule { search: search(), ..module(server.address) };
     let outcome = ask(searching, "web").await;
     assert_failed(&outcome, Phase::Processing, Reason::Servfail);
     assert_eq!(server.asked().len(), 1);
@@ -620,10 +517,7 @@ async fn a_search_in_which_one_name_exists_without_the_type_ends_as_nodata() {
         })]
     })
     .await;
-    let searching = DnsModule {
-        search: search(),
-        ..module(server.address)
-    };
+    let searching = DnsModule { search: search(), ..module(server.address) };
     let outcome = ask(searching, "web").await;
     assert_failed(&outcome, Phase::Processing, Reason::Nodata);
     assert_eq!(facts(&outcome).rcode.as_deref(), Some("NXDOMAIN"));
@@ -634,11 +528,8 @@ async fn without_a_server_the_first_of_resolv_conf_is_asked_with_its_search_list
     let server =
         DnsServer::udp(|_, query| vec![bytes(&answering(query, &[address("10.0.0.1")]))]).await;
     let list = SearchList::new(&["corp".to_owned()], 5).expect("a name");
-    let by_resolv_conf = DnsModule {
-        server: None,
-        search: Search::ResolvConf,
-        ..module(server.address)
-    };
+    let by_resolv_conf =
+        DnsModule { server: None, search: Search::ResolvConf, ..module(server.address) };
     let resolver = Resolver::with_nameservers(vec![server.address], list);
     let outcome = ask_within(resolver, by_resolv_conf.clone()).await;
     assert_eq!(outcome.failure, None);
@@ -664,10 +555,7 @@ async fn a_server_given_by_name_takes_a_resolve_phase() {
     let outcome = ask_within(resolver, named.clone()).await;
     assert_eq!(outcome.failure, None);
     assert!(outcome.phases.of(Phase::Resolve).is_some());
-    assert_eq!(
-        server.asked(),
-        ["udp kube-dns.kube-system. A", "udp svc.example. A"]
-    );
+    assert_eq!(server.asked(), ["udp kube-dns.kube-system. A", "udp svc.example. A"]);
     assert_eq!(facts(&outcome).queries_sent, 1, "of the question itself");
     let nowhere = Resolver::default();
     let outcome = ask_within(nowhere, named).await;

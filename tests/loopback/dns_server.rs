@@ -43,10 +43,7 @@ impl DnsServer {
     {
         let address = socket.local_addr().expect("bound");
         let asked = Arc::default();
-        let server = Self {
-            address,
-            asked: Arc::clone(&asked),
-        };
+        let server = Self { address, asked: Arc::clone(&asked) };
         tokio::spawn(async move {
             let mut buffer = vec![0; 2048];
             let mut number = 0;
@@ -70,10 +67,8 @@ impl DnsServer {
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("ports");
         let asked = Arc::default();
-        let server = Self {
-            address: listener.local_addr().expect("bound"),
-            asked: Arc::clone(&asked),
-        };
+        let server =
+            Self { address: listener.local_addr().expect("bound"), asked: Arc::clone(&asked) };
         tokio::spawn(accept(listener, asked, serve));
         server
     }

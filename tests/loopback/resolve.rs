@@ -12,18 +12,9 @@ use tempfile::NamedTempFile;
 
 use super::dns_server::{DnsServer, address, answering, bytes, coded, reply};
 
-const V4: IpPreference = IpPreference {
-    family: IpFamily::V4,
-    fallback: true,
-};
-const V6: IpPreference = IpPreference {
-    family: IpFamily::V6,
-    fallback: true,
-};
-const ONLY_V6: IpPreference = IpPreference {
-    family: IpFamily::V6,
-    fallback: false,
-};
+const V4: IpPreference = IpPreference { family: IpFamily::V4, fallback: true };
+const V6: IpPreference = IpPreference { family: IpFamily::V6, fallback: true };
+const ONLY_V6: IpPreference = IpPreference { family: IpFamily::V6, fallback: false };
 
 /// Serves A records only; what else is asked gets `otherwise`.
 async fn only_v4(otherwise: ResponseCode) -> DnsServer {
@@ -64,10 +55,7 @@ async fn the_other_family_serves_only_as_fallback() {
         let server = only_v4(otherwise).await;
         let resolved = resolver(&server).resolve("svc.example", V6).await;
         assert_eq!(resolved, Ok(ip("10.0.0.1")));
-        assert_eq!(
-            server.asked(),
-            ["udp svc.example. AAAA", "udp svc.example. A"]
-        );
+        assert_eq!(server.asked(), ["udp svc.example. AAAA", "udp svc.example. A"]);
     }
     let server = only_v4(ResponseCode::NoError).await;
     let resolved = resolver(&server).resolve("svc.example", ONLY_V6).await;
@@ -130,10 +118,7 @@ async fn localhost_needs_neither_file_nor_server() {
     assert_eq!(resolver.resolve("localhost", V4).await, Ok(ip("127.0.0.1")));
     assert_eq!(resolver.resolve("localhost.", ONLY_V6).await, Ok(ip("::1")));
     let fault = resolver.resolve("svc.example", V4).await;
-    assert_eq!(
-        fault.expect_err("nobody to ask").reason,
-        Reason::LocalResource
-    );
+    assert_eq!(fault.expect_err("nobody to ask").reason, Reason::LocalResource);
 }
 
 #[test]
@@ -145,10 +130,7 @@ fn resolv_conf_gives_nameservers_search_list_and_ndots() {
     let resolver = Resolver::load(resolv_conf.path(), Path::new("/nonexistent/hosts"));
     let resolver = resolver.expect("a missing hosts file is an empty one");
     let servers = resolver.nameservers().iter().map(ToString::to_string);
-    assert_eq!(
-        servers.collect::<Vec<_>>(),
-        ["10.96.0.10:53", "[fd00::a]:53"]
-    );
+    assert_eq!(servers.collect::<Vec<_>>(), ["10.96.0.10:53", "[fd00::a]:53"]);
     let domains = ["ns.svc.cluster.local", "svc.cluster.local"].map(str::to_owned);
     let list = SearchList::new(&domains, 5).expect("names");
     assert_eq!(*resolver.search(), list);

@@ -111,13 +111,9 @@ fn presentation(data: &RData) -> String {
     match data {
         RData::CNAME(name) => name.0.to_ascii(),
         RData::PTR(name) => name.0.to_ascii(),
-        RData::SRV(srv) => format!(
-            "{} {} {} {}",
-            srv.priority,
-            srv.weight,
-            srv.port,
-            srv.target.to_ascii()
-        ),
+        RData::SRV(srv) => {
+            format!("{} {} {} {}", srv.priority, srv.weight, srv.port, srv.target.to_ascii())
+        }
         RData::TXT(txt) => quoted(txt),
         other => other.to_string(),
     }
@@ -166,15 +162,8 @@ mod tests {
     fn answers(records: Vec<Record>, qtype: Qtype) -> Result<usize, Reason> {
         let mut message = Message::response(1, OpCode::Query);
         message.insert_answers(records);
-        let reply = Reply {
-            message,
-            sent: Instant::now(),
-            arrived: Instant::now(),
-        };
-        let question = Question {
-            name: name("a.example."),
-            qtype,
-        };
+        let reply = Reply { message, sent: Instant::now(), arrived: Instant::now() };
+        let question = Question { name: name("a.example."), qtype };
         let found = reply.answers(&question).map(|found| found.len());
         found.map_err(|fault| fault.reason)
     }
@@ -191,10 +180,7 @@ mod tests {
 
     #[test]
     fn an_alias_of_nothing_and_an_address_of_another_name_are_no_answers() {
-        assert_eq!(
-            answers(vec![alias("a.example.", "b.example.")], Qtype::A),
-            Ok(0)
-        );
+        assert_eq!(answers(vec![alias("a.example.", "b.example.")], Qtype::A), Ok(0));
         assert_eq!(answers(vec![address("b.example.")], Qtype::A), Ok(0));
     }
 

@@ -16,10 +16,7 @@ pub struct SearchList {
 impl Default for SearchList {
     /// No suffixes: every name is taken as it is.
     fn default() -> Self {
-        Self {
-            domains: Vec::new(),
-            ndots: 1,
-        }
+        Self { domains: Vec::new(), ndots: 1 }
     }
 }
 
@@ -27,10 +24,7 @@ impl SearchList {
     /// The list with suffixes as text. `nxdomain` when one of them can be no name.
     pub fn new(domains: &[String], ndots: u8) -> Result<Self, Fault> {
         let domains = domains.iter().map(|domain| absolute(domain));
-        Ok(Self {
-            domains: domains.collect::<Result<_, _>>()?,
-            ndots,
-        })
+        Ok(Self { domains: domains.collect::<Result<_, _>>()?, ndots })
     }
 
     /// The names to ask for `name`, in order, each once.
@@ -43,10 +37,8 @@ impl SearchList {
             return Ok(vec![bare]);
         }
         let dots = name.bytes().filter(|byte| *byte == b'.').count();
-        let suffixed = self
-            .domains
-            .iter()
-            .filter_map(|domain| bare.clone().append_domain(domain).ok());
+        let suffixed =
+            self.domains.iter().filter_map(|domain| bare.clone().append_domain(domain).ok());
         let mut names: Vec<Name> = suffixed.collect();
         if dots >= usize::from(self.ndots) {
             names.insert(0, bare);

@@ -39,11 +39,7 @@ pub async fn ask_udp(
         tally.datagram_bytes += length as u64;
         match wire::accept(&buffer[..length], id, question) {
             Ok(message) => {
-                return Ok(Reply {
-                    message,
-                    sent,
-                    arrived,
-                });
+                return Ok(Reply { message, sent, arrived });
             }
             Err(because) => {
                 tally.ignored += 1;

@@ -90,10 +90,7 @@ mod tests {
     use super::*;
 
     fn question() -> Question {
-        Question {
-            name: Name::from_str("svc.example.").expect("valid"),
-            qtype: Qtype::A,
-        }
+        Question { name: Name::from_str("svc.example.").expect("valid"), qtype: Qtype::A }
     }
 
     fn reply() -> Message {
@@ -117,10 +114,8 @@ mod tests {
     #[test]
     fn a_question_in_other_case_is_the_same_question() {
         let mut message = reply();
-        message.queries = vec![Query::query(
-            Name::from_str("SVC.eXample.").expect("valid"),
-            RecordType::A,
-        )];
+        message.queries =
+            vec![Query::query(Name::from_str("SVC.eXample.").expect("valid"), RecordType::A)];
         assert!(accept(&message.to_vec().expect("encodes"), 7, &question()).is_ok());
     }
 

@@ -36,10 +36,7 @@ impl<'a> Asking<'a> {
         transport: Transport,
         retries: u8,
     ) -> Self {
-        let facts = DnsFacts {
-            server: Some(server),
-            ..DnsFacts::default()
-        };
+        let facts = DnsFacts { server: Some(server), ..DnsFacts::default() };
         Self {
             journal,
             server,

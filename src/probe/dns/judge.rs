@@ -29,11 +29,7 @@ impl Wanted {
         if rcodes.is_empty() {
             rcodes.push(Rcode::NOERROR.to_string());
         }
-        Self {
-            rcodes,
-            min_answers: module.min_answers,
-            addresses: module.addresses.clone(),
-        }
+        Self { rcodes, min_answers: module.min_answers, addresses: module.addresses.clone() }
     }
 
     /// Whether `reply` leaves the question to the next name of a search list.
@@ -76,11 +72,7 @@ impl Wanted {
             );
             return Err(Fault::new(rcode.reason(), detail));
         }
-        if rcode == Rcode::NOERROR {
-            self.judge_answers(reply, question)
-        } else {
-            Ok(())
-        }
+        if rcode == Rcode::NOERROR { self.judge_answers(reply, question) } else { Ok(()) }
     }
 
     fn judge_answers(&self, reply: &Reply, question: &Question) -> Result<(), Fault> {
