@@ -81,11 +81,7 @@ async fn receive(
     // interests together, trying only one at a time (tokio clears readiness by single interest).
     loop {
         let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
-        let interest = if ready.is_readable() {
-            Interest::READABLE
-        } else {
-            Interest::ERROR
-        };
+        let interest = if ready.is_readable() { Interest::READABLE } else { Interest::ERROR };
         match socket.try_io(interest, || kernel_stamp::receive(socket, buffer)) {
             Ok(received) => {
                 let now = Instant::now();
