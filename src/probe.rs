@@ -3,6 +3,7 @@
 //! Knows what was asked ([`crate::spec`]), not how often or what was hoped for. An attempt never
 //! returns an error: whatever happens is an [`Outcome`].
 
+mod http;
 pub mod journal;
 mod tcp;
 
@@ -25,6 +26,8 @@ pub struct Environment {
 pub enum Probe {
     /// A TCP connection.
     Tcp(tcp::TcpProbe),
+    /// One HTTP request.
+    Http(Box<http::HttpProbe>),
 }
 
 impl Probe {
@@ -37,6 +40,10 @@ impl Probe {
                 spec,
                 environment,
             ))),
+            Ask::Http { module, url } => {
+                let probe = http::HttpProbe::new(module, url, spec, environment)?;
+                Ok(Self::Http(Box::new(probe)))
+            }
             _ => unreachable!("the other probes land with the next commits"),
         }
     }
@@ -45,6 +52,7 @@ impl Probe {
     pub async fn attempt(&self) -> Outcome {
         match self {
             Self::Tcp(probe) => probe.attempt().await,
+            Self::Http(probe) => probe.attempt().await,
         }
     }
 }
