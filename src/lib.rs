@@ -13,3 +13,4 @@ pub mod probe;
 pub mod schedule;
 pub mod spec;
 pub mod target;
+pub mod tls;

@@ -4,12 +4,11 @@
 //! connection's life, in which every end is a failure: reset, closed, or stalled, which is a
 //! `timeout`. An end between two heartbeats is noticed when it happens.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::failure::{Failure, Fault, Phase};
+use crate::failure::{Failure, Fault, Phase, Reason};
 use crate::outcome::{HoldFacts, HttpFacts, Outcome};
 use crate::probe::http::{Dialer, Line, Prepared, Question, Sink, version_name};
 use crate::probe::journal::{Journal, bounded};
@@ -49,11 +48,8 @@ impl HoldProbe {
         spec: &ProbeSpec,
         environment: &Environment,
     ) -> Result<Self, PrepareError> {
-        let dialer = Dialer {
-            resolver: Arc::clone(&environment.resolver),
-            ip: module.ip,
-            version: HttpVersion::Http1,
-        };
+        let https = url.is_https();
+        let dialer = Dialer::new(environment, module.ip, HttpVersion::Http1, https, &module.tls)?;
         let patience = spec.timeouts.of(Phase::Processing);
         Ok(Self {
             request: Prepared::new(Question::get(), url.clone(), false),
@@ -72,7 +68,7 @@ impl HoldProbe {
     }
 
     async fn live(&self, journal: &mut Journal) -> Result<(), Failure> {
-        let mut line = self.dialer.dial(journal, self.request.url()).await?;
+        let mut line = self.dialer.dial(journal, &self.request.url).await?;
         let established = Instant::now();
         let result = self.first_beat(journal, &mut line).await;
         let result = match result {
@@ -117,15 +113,24 @@ impl HoldProbe {
             }
             let began = Instant::now();
             let deadline = began + self.patience;
-            let beat = bounded(deadline, began, self.beat(line)).await?;
-            life.answered(beat);
+            let beat = bounded(deadline, began, self.beat(line)).await;
+            life.answered(beat.map_err(|fault| self.stalled(fault, life))?);
             // A slow answer delays the beats after it, which are not made up for.
             next = (next + self.heartbeat).max(Instant::now());
         }
     }
 
+    /// Says of a timeout which heartbeat it was.
+    fn stalled(&self, mut fault: Fault, life: &Life) -> Fault {
+        if fault.reason == Reason::Timeout {
+            let (beat, patience) = (life.heartbeats + 1, self.patience);
+            fault.detail = format!("stalled: heartbeat {beat} unanswered for {patience:.1?}");
+        }
+        fault
+    }
+
     async fn beat(&self, line: &mut Line) -> Result<Beat, Fault> {
-        let answer = line.ask(self.request.on(line)).await?;
+        let answer = line.ask(&self.request).await?;
         let (parts, mut reply) = answer.response.into_parts();
         let mut sink = Sink::new(&parts.headers, false, BODY_LIMIT, false);
         let read = line.read(&mut reply, &mut sink).await?;
@@ -173,10 +178,7 @@ impl Life {
 
 /// The deadlines of a whole attempt: `stated` is about everything but the holding.
 fn budget(stated: Timeouts, hold: Duration) -> Timeouts {
-    let mut timeouts = Timeouts {
-        total: stated.total + hold,
-        ..stated
-    };
+    let mut timeouts = Timeouts { total: stated.total + hold, ..stated };
     for phase in [Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Processing] {
         timeouts.phases[phase as usize].get_or_insert(stated.total);
     }

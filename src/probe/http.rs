@@ -13,31 +13,26 @@ mod redirect;
 mod request;
 mod wire;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 
-use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Request, StatusCode, Version};
-use http_body_util::Full;
+use http::{HeaderMap, StatusCode, Version};
 use regex::bytes::Regex;
 
 pub(super) use body::Sink;
 pub(super) use connection::{Dialer, Line};
-pub(super) use request::Question;
+pub(super) use request::{Prepared, Question};
 
 use crate::failure::{Failure, Fault, Phase, Reason};
 use crate::outcome::{HttpFacts, Outcome};
 use crate::probe::journal::Journal;
 use crate::probe::{Environment, PrepareError};
-use crate::spec::{HttpModule, HttpUrl, ProbeSpec, Timeouts};
+use crate::spec::{HttpModule, HttpUrl, ProbeSpec, Timeouts, TlsSettings};
 
 /// A prepared `http` probe, with the connection that it keeps if it is to.
 #[derive(Debug)]
 pub struct HttpProbe {
-    url: HttpUrl,
-    question: Question,
-    /// The first request over HTTP/1.1, the one that nearly every attempt sends.
-    first: Request<Full<Bytes>>,
+    first: Prepared,
     body_regex: Option<Regex>,
     body_limit: u64,
     redirects: u8,
@@ -45,13 +40,9 @@ pub struct HttpProbe {
     keepalive: bool,
     kept: Mutex<Option<Line>>,
     dialer: Dialer,
+    /// For origins that a redirect led to: a stated server name is not theirs.
+    elsewhere: Option<Dialer>,
     timeouts: Timeouts,
-}
-
-/// A request that a redirect led to.
-struct Hop {
-    url: HttpUrl,
-    question: Question,
 }
 
 /// A response that was received wholly.
@@ -68,22 +59,26 @@ impl HttpProbe {
         spec: &ProbeSpec,
         environment: &Environment,
     ) -> Result<Self, PrepareError> {
-        let question = Question::new(module);
+        let dialer = |https: bool, tls: &TlsSettings| {
+            Dialer::new(environment, module.ip, module.version, https, tls)
+        };
+        let follows = module.redirects > 0;
+        let elsewhere = if follows && module.tls.server_name.is_some() {
+            let tls = TlsSettings { server_name: None, ..module.tls.clone() };
+            Some(dialer(true, &tls)?)
+        } else {
+            None
+        };
         Ok(Self {
-            first: question.http1(url, !module.keepalive),
-            url: url.clone(),
-            question,
+            first: Prepared::new(Question::new(module), url.clone(), !module.keepalive),
             body_regex: module.body_regex.clone(),
             body_limit: module.body_limit,
             redirects: module.redirects,
             decompress: module.decompress,
             keepalive: module.keepalive,
             kept: Mutex::new(None),
-            dialer: Dialer {
-                resolver: Arc::clone(&environment.resolver),
-                ip: module.ip,
-                version: module.version,
-            },
+            dialer: dialer(follows || url.is_https(), &module.tls)?,
+            elsewhere,
             timeouts: spec.timeouts,
         })
     }
@@ -101,30 +96,32 @@ impl HttpProbe {
     /// Asks, and follows where the responses lead; what was asked on is left in `spent`.
     async fn follow(&self, journal: &mut Journal, spent: &mut Vec<Line>) -> Result<(), Failure> {
         let mut line = self.line(journal).await?;
-        let request = line.request(&self.question, &self.url, &self.first);
-        let result = self.exchange(journal, &mut line, request).await;
+        let result = self.exchange(journal, &mut line, &self.first).await;
         let mut received = self.part(line, spent, result).await?;
-        let mut hop = self.next(&received, &self.url, &self.question);
+        let mut hop = self.next(&received, &self.first);
         let mut redirects = 0;
         while let Some(next) = hop {
-            let Hop { url, question } = next.map_err(|fault| fault.during(Phase::Processing))?;
+            let next = next.map_err(|fault| fault.during(Phase::Processing))?;
             if redirects == self.redirects {
-                let fault = redirect::too_many(received.status, self.redirects, &url);
+                let fault = redirect::too_many(received.status, self.redirects, &next.url);
                 return Err(fault.during(Phase::Processing));
             }
             redirects += 1;
-            let mut line = self.dialer.dial(journal, &url).await?;
-            let request = line.request(&question, &url, &question.http1(&url, true));
-            let result = self.exchange(journal, &mut line, request).await;
+            let mut line = self.dialer(&next.url).dial(journal, &next.url).await?;
+            let result = self.exchange(journal, &mut line, &next).await;
             if let Some(facts) = &mut journal.facts.http {
                 facts.redirects = redirects.into();
             }
             spent.push(line);
             received = result?;
-            hop = self.next(&received, &url, &question);
+            hop = self.next(&received, &next);
         }
-        self.check_body(&received.body)
-            .map_err(|fault| fault.during(Phase::Transfer))
+        self.check_body(&received.body).map_err(|fault| fault.during(Phase::Transfer))
+    }
+
+    fn dialer(&self, url: &HttpUrl) -> &Dialer {
+        let elsewhere = self.elsewhere.as_ref();
+        elsewhere.filter(|_| !redirect::same_origin(url, &self.first.url)).unwrap_or(&self.dialer)
     }
 
     /// The kept connection if it still lives, or a fresh one.
@@ -139,7 +136,7 @@ impl HttpProbe {
             }
             journal.facts.warm = Some(false);
         }
-        self.dialer.dial(journal, &self.url).await
+        self.dialer.dial(journal, &self.first.url).await
     }
 
     /// Keeps a connection for the next attempt if that is wanted and possible.
@@ -163,7 +160,7 @@ impl HttpProbe {
         &self,
         journal: &mut Journal,
         line: &mut Line,
-        request: Request<Full<Bytes>>,
+        request: &Prepared,
     ) -> Result<Received, Failure> {
         let result = self.receive(journal, line, request).await;
         line.note(journal);
@@ -174,7 +171,7 @@ impl HttpProbe {
         &self,
         journal: &mut Journal,
         line: &mut Line,
-        request: Request<Full<Bytes>>,
+        request: &Prepared,
     ) -> Result<Received, Failure> {
         let asking = async {
             let answer = line.ask(request).await?;
@@ -200,33 +197,23 @@ impl HttpProbe {
             trailers: 0,
         });
         let read = read?;
-        let taken = sink
-            .finish()
-            .map_err(|fault| fault.during(Phase::Transfer))?;
+        let taken = sink.finish().map_err(|fault| fault.during(Phase::Transfer))?;
         facts.decompressed_bytes = taken.decompressed;
         facts.trailers = read.trailers;
         journal.ended_at(read.last);
-        Ok(Received {
-            status: parts.status,
-            headers: parts.headers,
-            body: taken.kept,
-        })
+        Ok(Received { status: parts.status, headers: parts.headers, body: taken.kept })
     }
 
-    /// Where a response leads, if redirects are followed at all.
-    fn next(
-        &self,
-        received: &Received,
-        url: &HttpUrl,
-        question: &Question,
-    ) -> Option<Result<Hop, Fault>> {
+    /// What to ask next, if the response to `asked` redirects and redirects are followed.
+    fn next(&self, received: &Received, asked: &Prepared) -> Option<Result<Prepared, Fault>> {
         if self.redirects == 0 {
             return None;
         }
-        let target = redirect::target(received.status, &received.headers, url)?;
-        Some(target.map(|target| Hop {
-            question: redirect::carry_on(question, received.status, url, &target),
-            url: target,
+        let Received { status, headers, .. } = received;
+        let target = redirect::target(*status, headers, &asked.url)?;
+        Some(target.map(|url| {
+            let question = redirect::carry_on(&asked.question, *status, &asked.url, &url);
+            Prepared::new(question, url, true)
         }))
     }
 

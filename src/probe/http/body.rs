@@ -57,12 +57,7 @@ impl Sink {
         limit: u64,
         keep: bool,
     ) -> Self {
-        let plain = Plain {
-            length: 0,
-            limit,
-            keep,
-            kept: Vec::new(),
-        };
+        let plain = Plain { length: 0, limit, keep, kept: Vec::new() };
         let coding = headers
             .get(CONTENT_ENCODING)
             .filter(|_| decompress)
@@ -75,11 +70,7 @@ impl Sink {
         } else {
             Decoder::Identity(plain)
         };
-        Self {
-            received: 0,
-            limit,
-            decoder,
-        }
+        Self { received: 0, limit, decoder }
     }
 
     /// Takes a chunk.
@@ -108,11 +99,7 @@ impl Sink {
             Decoder::Deflate(inflate) => (inflate.push(chunk), &inflate.plain),
         };
         result.map_err(|error| {
-            if plain.length > limit {
-                too_large(limit, "decompressed")
-            } else {
-                malformed(&error)
-            }
+            if plain.length > limit { too_large(limit, "decompressed") } else { malformed(&error) }
         })
     }
 
@@ -141,12 +128,7 @@ impl Sink {
 
 impl Plain {
     fn nothing() -> Self {
-        Self {
-            length: 0,
-            limit: 0,
-            keep: false,
-            kept: Vec::new(),
-        }
+        Self { length: 0, limit: 0, keep: false, kept: Vec::new() }
     }
 }
 
@@ -204,10 +186,7 @@ impl Inflate {
 }
 
 fn too_large(limit: u64, how: &str) -> Fault {
-    Fault::new(
-        Reason::BodyTooLarge,
-        format!("more than {limit} bytes {how}"),
-    )
+    Fault::new(Reason::BodyTooLarge, format!("more than {limit} bytes {how}"))
 }
 
 fn malformed(error: &io::Error) -> Fault {

@@ -2,28 +2,29 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
+use http::Response;
 use tokio::time::Instant;
 
-use crate::failure::{Failure, Fault, Phase};
-use crate::net::Resolver;
+use crate::failure::{Failure, Fault, Phase, Reason};
+use crate::net::{Resolver, Stream};
 use crate::outcome::TlsFacts;
 use crate::probe::http::body::Sink;
 use crate::probe::http::exchange::{Connection, Reply};
-use crate::probe::http::request::Question;
+use crate::probe::http::request::Prepared;
 use crate::probe::http::wire::{Watch, Wire};
 use crate::probe::journal::Journal;
-use crate::probe::tcp;
-use crate::spec::{HttpUrl, HttpVersion, IpPreference};
+use crate::probe::{Environment, PrepareError, tcp};
+use crate::spec::{HttpUrl, HttpVersion, IpPreference, TlsSettings};
+use crate::target::Host;
+use crate::tls;
 
 /// What fresh connections are made with.
 #[derive(Debug)]
 pub(in crate::probe) struct Dialer {
-    pub(in crate::probe) resolver: Arc<Resolver>,
-    pub(in crate::probe) ip: IpPreference,
-    pub(in crate::probe) version: HttpVersion,
+    resolver: Arc<Resolver>,
+    ip: IpPreference,
+    version: HttpVersion,
+    tls: Option<tls::Client>,
 }
 
 /// A connection with what was learnt of it, and what of its counters is not this attempt's.
@@ -56,28 +57,44 @@ pub(in crate::probe) struct Whole {
 }
 
 impl Dialer {
+    /// With the files of `tls` read, if `https` will be asked.
+    pub(in crate::probe) fn new(
+        environment: &Environment,
+        ip: IpPreference,
+        version: HttpVersion,
+        https: bool,
+        tls: &TlsSettings,
+    ) -> Result<Self, PrepareError> {
+        let alpn: &[&str] = match version {
+            HttpVersion::Auto => &["h2", "http/1.1"],
+            HttpVersion::Http1 => &["http/1.1"],
+            HttpVersion::Http2 => &["h2"],
+        };
+        let load = || tls::Client::load(tls, alpn);
+        Ok(Self {
+            resolver: Arc::clone(&environment.resolver),
+            ip,
+            version,
+            tls: https.then(load).transpose()?,
+        })
+    }
+
     /// Opens a fresh connection to the origin of `url`.
     pub(in crate::probe) async fn dial(
         &self,
         journal: &mut Journal,
         url: &HttpUrl,
     ) -> Result<Line, Failure> {
-        let stream = tcp::open(journal, &self.resolver, &url.endpoint(), self.ip).await?;
-        let wire = Wire::plain(stream);
-        let http2 = self.version == HttpVersion::Http2;
-        let watch = wire.watch();
-        let begun = async {
-            if http2 {
-                Connection::http2(wire).await
-            } else {
-                Connection::http1(wire).await
-            }
+        let endpoint = url.endpoint();
+        journal.facts.tls = None;
+        let stream = tcp::open(journal, &self.resolver, &endpoint, self.ip).await?;
+        let stamps = stream.stamps();
+        let begun = if url.is_https() {
+            self.secure(journal, stream, &endpoint.host).await
+        } else {
+            self.begin(Wire::plain(stream), self.version == HttpVersion::Http2).await
         };
-        let begun = begun.await;
-        let connection = begun.map_err(|fault| {
-            journal.note_connection(watch.stamps());
-            fault.during(Phase::Processing)
-        })?;
+        let (connection, watch) = begun.inspect_err(|_| journal.note_connection(&stamps))?;
         Ok(Line {
             connection,
             watch,
@@ -86,6 +103,42 @@ impl Dialer {
             received_before: 0,
             retransmits_before: 0,
         })
+    }
+
+    /// The phase `tls`: the handshake, the server's verdict on our certificate, and ALPN.
+    async fn secure(
+        &self,
+        journal: &mut Journal,
+        stream: Stream,
+        host: &Host,
+    ) -> Result<(Connection, Watch), Failure> {
+        let client = self.tls.as_ref().expect("loaded when https can be asked");
+        let mut facts = None;
+        let shaking = async {
+            let mut stream = client.handshake(stream, host, &mut facts).await?;
+            if let Some(facts) = &facts {
+                tls::settle(&mut stream, facts).await?;
+            }
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            if self.version == HttpVersion::Http2 && !http2 {
+                let detail = "the server did not agree on h2 by ALPN";
+                return Err(Fault::new(Reason::TlsProtocol, detail));
+            }
+            Ok((stream, http2))
+        };
+        let shaken = journal.phase(Phase::Tls, shaking).await;
+        journal.facts.tls = facts;
+        let (stream, http2) = shaken?;
+        self.begin(Wire::tls(stream), http2).await
+    }
+
+    /// Begins HTTP. What little is sent fits into an empty send buffer, so nothing is awaited.
+    async fn begin(&self, wire: Wire, http2: bool) -> Result<(Connection, Watch), Failure> {
+        let watch = wire.watch();
+        let begun =
+            if http2 { Connection::http2(wire).await } else { Connection::http1(wire).await };
+        let connection = begun.map_err(|fault| fault.during(Phase::Processing))?;
+        Ok((connection, watch))
     }
 }
 
@@ -104,35 +157,18 @@ impl Line {
         true
     }
 
-    /// The request for `question` in the version that this connection speaks; `http1` is the
-    /// one of HTTP/1.1, which is made beforehand.
-    pub(in crate::probe) fn request(
-        &self,
-        question: &Question,
-        url: &HttpUrl,
-        http1: &Request<Full<Bytes>>,
-    ) -> Request<Full<Bytes>> {
-        match self.connection {
-            Connection::Http1(_) => http1.clone(),
-            Connection::Http2(_) => question.http2(url),
-        }
-    }
-
     /// Sends a request and awaits the head of the response.
-    pub(in crate::probe) async fn ask(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Answer, Fault> {
+    pub(in crate::probe) async fn ask(&mut self, prepared: &Prepared) -> Result<Answer, Fault> {
+        let request = match self.connection {
+            Connection::Http1(_) => prepared.http1(),
+            Connection::Http2(_) => prepared.http2(),
+        };
         self.watch.mark();
         let began = Instant::now();
         let response = self.connection.head(request).await?;
         let asked = self.watch.stamps().first_write().unwrap_or(began);
         let first = self.watch.first_reply().unwrap_or_else(Instant::now);
-        Ok(Answer {
-            response,
-            asked,
-            first,
-        })
+        Ok(Answer { response, asked, first })
     }
 
     /// Reads a response's body to its end.
@@ -142,10 +178,7 @@ impl Line {
         sink: &mut Sink,
     ) -> Result<Whole, Fault> {
         let trailers = self.connection.read(reply, sink).await?;
-        Ok(Whole {
-            trailers,
-            last: self.watch.stamps().last_read().unwrap_or_else(Instant::now),
-        })
+        Ok(Whole { trailers, last: self.watch.stamps().last_read().unwrap_or_else(Instant::now) })
     }
 
     /// Writes into the journal what the connection counted in this attempt.

@@ -69,11 +69,7 @@ impl Connection {
             .handshake(TokioIo::new(wire))
             .await
             .map_err(|error| http1_fault(&error))?;
-        Ok(Self::Http1(Box::new(Http1 {
-            sender,
-            driver: Some(driver),
-            ended: None,
-        })))
+        Ok(Self::Http1(Box::new(Http1 { sender, driver: Some(driver), ended: None })))
     }
 
     /// Begins HTTP/2 on `wire`; the preface is sent, and nothing is awaited.
@@ -88,12 +84,7 @@ impl Connection {
             .handshake(wire)
             .await
             .map_err(|error| http2_fault(&error, watch.ended()))?;
-        Ok(Self::Http2(Box::new(Http2 {
-            sender,
-            driver,
-            ended: None,
-            watch,
-        })))
+        Ok(Self::Http2(Box::new(Http2 { sender, driver, ended: None, watch })))
     }
 
     /// Sends `request` and awaits the head of its response.
@@ -129,14 +120,7 @@ impl Connection {
 
     /// Completes when the peer ends an idle connection, with how it did.
     pub(in crate::probe) async fn ended(&mut self) -> Fault {
-        poll_fn(|context| {
-            if self.drive(context) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
+        poll_fn(|context| if self.drive(context) { Poll::Ready(()) } else { Poll::Pending }).await;
         let failed = match self {
             Self::Http1(connection) => match &connection.ended {
                 Some(Err(error)) => Some(http1_fault(error)),
@@ -161,9 +145,7 @@ impl Connection {
                 }
             }
             Self::Http2(connection) => {
-                let Http2 {
-                    sender, mut driver, ..
-                } = *connection;
+                let Http2 { sender, mut driver, .. } = *connection;
                 drop(sender);
                 poll_fn(|context| {
                     let _ = Pin::new(&mut driver).poll(context);
@@ -290,15 +272,11 @@ impl Http2 {
     ) -> Result<Response<h2::RecvStream>, Fault> {
         let (head, body) = request.into_parts();
         let bodiless = body.is_end_stream();
-        let sent = self
-            .sender
-            .send_request(Request::from_parts(head, ()), bodiless);
+        let sent = self.sender.send_request(Request::from_parts(head, ()), bodiless);
         let (mut response, mut stream) = sent.map_err(|error| self.told(&error))?;
         if !bodiless {
             let data = whole(body);
-            stream
-                .send_data(data, true)
-                .map_err(|error| self.told(&error))?;
+            stream.send_data(data, true).map_err(|error| self.told(&error))?;
         }
         poll_fn(|context| {
             let over = self.drive(context);
@@ -351,9 +329,7 @@ impl Http2 {
 
     fn end(&self) -> Fault {
         let closed = || Fault::new(Reason::Closed, "closed by the peer");
-        self.fault()
-            .or_else(|| self.watch.ended())
-            .unwrap_or_else(closed)
+        self.fault().or_else(|| self.watch.ended()).unwrap_or_else(closed)
     }
 
     fn fault(&self) -> Option<Fault> {

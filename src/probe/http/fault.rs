@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io;
 
 use crate::failure::{Fault, Reason};
-use crate::net::io_fault;
+use crate::tls::io_fault;
 
 /// Tells an error of an HTTP/1.1 exchange.
 pub(super) fn http1_fault(error: &hyper::Error) -> Fault {
@@ -37,11 +37,7 @@ pub(super) fn http1_fault(error: &hyper::Error) -> Fault {
     let reason = known.map_or_else(
         || {
             // The only kind left without a source: bytes on a connection that awaited none.
-            if error.source().is_none() {
-                Reason::HttpMalformed
-            } else {
-                Reason::Unclassified
-            }
+            if error.source().is_none() { Reason::HttpMalformed } else { Reason::Unclassified }
         },
         |(_, reason)| *reason,
     );
@@ -50,13 +46,8 @@ pub(super) fn http1_fault(error: &hyper::Error) -> Fault {
 
 /// Tells an I/O error that passed through hyper, which adds its own for a bad body framing.
 fn carried(error: &io::Error) -> Fault {
-    let framing = matches!(
-        error.kind(),
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
-    );
-    let tls = error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<rustls::Error>());
+    let framing = matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
+    let tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
     if framing && !tls && error.raw_os_error().is_none() {
         return Fault::new(Reason::HttpMalformed, error.to_string());
     }
@@ -68,10 +59,8 @@ pub(super) fn http2_fault(error: &h2::Error, ended: Option<Fault>) -> Fault {
     if let Some(io) = error.get_io() {
         return ended.unwrap_or_else(|| io_fault(io));
     }
-    let code = error.reason().map_or_else(
-        || error.to_string(),
-        |reason| format!("{reason:?}, {reason}"),
-    );
+    let code =
+        error.reason().map_or_else(|| error.to_string(), |reason| format!("{reason:?}, {reason}"));
     // A frame of the peer, an error of the peer that the library found, or our own doing.
     let remote = error.is_remote();
     let library = error.is_library();

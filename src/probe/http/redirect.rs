@@ -22,9 +22,8 @@ pub(super) fn target(
         return None;
     }
     let location = headers.get(LOCATION)?;
-    let joined = std::str::from_utf8(location.as_bytes())
-        .ok()
-        .and_then(|location| url.join(location).ok());
+    let joined =
+        std::str::from_utf8(location.as_bytes()).ok().and_then(|location| url.join(location).ok());
     Some(joined.ok_or_else(|| {
         let detail = format!("status {status} leads to no http:// or https:// URL");
         Fault::new(Reason::Status, detail)
@@ -34,10 +33,7 @@ pub(super) fn target(
 /// The fault of a response that redirects once more than `allowed`.
 pub(super) fn too_many(status: StatusCode, allowed: u8, next: &HttpUrl) -> Fault {
     let place = next.authority();
-    let detail = format!(
-        "status {} after {allowed} redirects, on to {place}",
-        status.as_u16()
-    );
+    let detail = format!("status {} after {allowed} redirects, on to {place}", status.as_u16());
     Fault::new(Reason::Status, detail)
 }
 
@@ -56,12 +52,7 @@ pub(super) fn carry_on(
     if see_other || (moved && next.method == Method::POST) {
         next.method = Method::GET;
         next.body = None;
-        for name in [
-            CONTENT_TYPE,
-            CONTENT_ENCODING,
-            CONTENT_LANGUAGE,
-            CONTENT_LOCATION,
-        ] {
+        for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION] {
             next.headers.remove(name);
         }
     }

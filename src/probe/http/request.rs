@@ -32,11 +32,7 @@ impl Question {
     pub(in crate::probe) fn get() -> Self {
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(USER_AGENT, OWN_USER_AGENT);
-        Self {
-            method: Method::GET,
-            headers,
-            body: None,
-        }
+        Self { method: Method::GET, headers, body: None }
     }
 
     /// What `module` asks. Its headers replace ours, except those that frame a message.
@@ -60,7 +56,7 @@ impl Question {
     }
 
     /// The request to `url` over HTTP/1.1; `last` asks the server to close after it.
-    pub(in crate::probe) fn http1(&self, url: &HttpUrl, last: bool) -> Request<Full<Bytes>> {
+    fn http1(&self, url: &HttpUrl, last: bool) -> Request<Full<Bytes>> {
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 2);
         let host = self.headers.get(HOST).cloned();
         headers.insert(HOST, host.unwrap_or_else(|| host_value(url.authority())));
@@ -76,7 +72,7 @@ impl Question {
     }
 
     /// The request to `url` over HTTP/2, without the fields that it forbids (RFC 9113, 8.2.2).
-    pub(in crate::probe) fn http2(&self, url: &HttpUrl) -> Request<Full<Bytes>> {
+    fn http2(&self, url: &HttpUrl) -> Request<Full<Bytes>> {
         const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
         const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
         let mut headers = self.headers.clone();
@@ -96,11 +92,7 @@ impl Question {
             .and_then(|host| Authority::try_from(host.as_bytes()).ok())
             .or_else(|| url.authority().parse().ok());
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(if url.is_https() {
-            Scheme::HTTPS
-        } else {
-            Scheme::HTTP
-        });
+        parts.scheme = Some(if url.is_https() { Scheme::HTTPS } else { Scheme::HTTP });
         parts.authority = authority;
         parts.path_and_query = Some(origin_form(url));
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
@@ -114,6 +106,35 @@ impl Question {
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         request
+    }
+}
+
+/// A question aimed at a URL; the request over HTTP/1.1, which nearly every attempt sends, is
+/// made once.
+#[derive(Debug)]
+pub(in crate::probe) struct Prepared {
+    /// Where it goes.
+    pub(in crate::probe) url: HttpUrl,
+    /// What is asked there.
+    pub(in crate::probe) question: Question,
+    http1: Request<Full<Bytes>>,
+}
+
+impl Prepared {
+    /// Aims `question` at `url`; `last` asks an HTTP/1.1 server to close after its response.
+    pub(in crate::probe) fn new(question: Question, url: HttpUrl, last: bool) -> Self {
+        let http1 = question.http1(&url, last);
+        Self { url, question, http1 }
+    }
+
+    /// The request over HTTP/1.1.
+    pub(in crate::probe) fn http1(&self) -> Request<Full<Bytes>> {
+        self.http1.clone()
+    }
+
+    /// The request over HTTP/2.
+    pub(in crate::probe) fn http2(&self) -> Request<Full<Bytes>> {
+        self.question.http2(&self.url)
     }
 }
 

@@ -8,11 +8,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
 
 use crate::failure::{Fault, Reason};
-use crate::net::{Stamps, Stream, io_fault};
+use crate::net::{Stamps, Stream};
+use crate::tls::io_fault;
 
 /// A connection that an HTTP library owns.
 ///
@@ -28,6 +30,7 @@ pub(in crate::probe) struct Wire {
 #[derive(Debug)]
 enum Inner {
     Plain(Stream),
+    Tls(Box<TlsStream<Stream>>),
 }
 
 /// What the probe can ask of a [`Wire`] that a library owns.
@@ -50,16 +53,15 @@ impl Wire {
         Self::new(Inner::Plain(stream), stamps)
     }
 
+    /// A connection after its handshake.
+    pub(in crate::probe) fn tls(stream: TlsStream<Stream>) -> Self {
+        let stamps = stream.get_ref().0.stamps();
+        Self::new(Inner::Tls(Box::new(stream)), stamps)
+    }
+
     fn new(inner: Inner, stamps: Stamps) -> Self {
-        let watch = Watch {
-            stamps,
-            seen: Arc::default(),
-        };
-        Self {
-            inner,
-            watch,
-            frames: None,
-        }
+        let watch = Watch { stamps, seen: Arc::default() };
+        Self { inner, watch, frames: None }
     }
 
     /// From here on the peer speaks HTTP/2: its settings and window updates are no reply.
@@ -83,9 +85,7 @@ impl Wire {
                     self.watch.note_reply();
                 }
             }
-            Ok(()) if room => self
-                .watch
-                .note_end(Fault::new(Reason::Closed, "closed by the peer")),
+            Ok(()) if room => self.watch.note_end(Fault::new(Reason::Closed, "closed by the peer")),
             Ok(()) => {}
             Err(error) => self.watch.note_end(io_fault(error)),
         }
@@ -178,10 +178,26 @@ impl AsyncRead for Wire {
         let room = buffer.remaining() > 0;
         let result = ready!(match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Inner::Tls(stream) => poll_record(stream, context, buffer),
         });
         self.note(&result, &buffer.filled()[before..], room);
         Poll::Ready(result)
     }
+}
+
+/// Reads what is decrypted, or else no more than it takes to decrypt something, so that the last
+/// read of the socket is the one that brought it.
+fn poll_record(
+    stream: &mut TlsStream<Stream>,
+    context: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let mut stream = Pin::new(stream);
+    let decrypted = ready!(stream.as_mut().poll_fill_buf(context))?;
+    let length = decrypted.len().min(buffer.remaining());
+    buffer.put_slice(&decrypted[..length]);
+    stream.consume(length);
+    Poll::Ready(Ok(()))
 }
 
 impl AsyncWrite for Wire {
@@ -192,6 +208,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let result = ready!(match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_write(context, buffer),
+            Inner::Tls(stream) => Pin::new(stream).poll_write(context, buffer),
         });
         if let Err(error) = &result {
             self.watch.note_end(io_fault(error));
@@ -202,6 +219,7 @@ impl AsyncWrite for Wire {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = ready!(match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Inner::Tls(stream) => Pin::new(stream).poll_flush(context),
         });
         if let Err(error) = &result {
             self.watch.note_end(io_fault(error));
