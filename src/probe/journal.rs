@@ -24,7 +24,6 @@ pub struct Journal {
     ended: Option<Instant>,
     timeouts: Timeouts,
     phases: Phases,
-    last_run: Duration,
     reply_bytes: u64,
 }
 
@@ -38,7 +37,6 @@ impl Journal {
             ended: None,
             timeouts,
             phases: Phases::default(),
-            last_run: Duration::ZERO,
             reply_bytes: 0,
         }
     }
@@ -64,16 +62,29 @@ impl Journal {
     ) -> Result<T, Failure> {
         let began = Instant::now();
         let result = bounded(self.phase_deadline(phase), began, work).await;
-        self.last_run = began.elapsed();
-        self.phases.add(phase, self.last_run);
+        self.phases.add(phase, began.elapsed());
         result.map_err(|fault| fault.during(phase))
     }
 
-    /// Replaces what the last run of a phase, which was `phase`, took by a better time.
-    pub fn refine(&mut self, phase: Phase, better: Duration) {
-        let earlier = self.phases.of(phase).unwrap_or_default().saturating_sub(self.last_run);
-        self.phases.set(phase, earlier + better);
-        self.last_run = better;
+    /// Runs `work` as `phase`, which measures itself: a success comes with the time it took.
+    ///
+    /// A failure took the time until now; repeated phases add up.
+    pub async fn measured<T>(
+        &mut self,
+        phase: Phase,
+        work: impl Future<Output = Result<(T, Duration), Fault>>,
+    ) -> Result<T, Failure> {
+        let began = Instant::now();
+        match bounded(self.phase_deadline(phase), began, work).await {
+            Ok((value, took)) => {
+                self.phases.add(phase, took);
+                Ok(value)
+            }
+            Err(fault) => {
+                self.phases.add(phase, began.elapsed());
+                Err(fault.during(phase))
+            }
+        }
     }
 
     /// Replaces the time of `phase` by a better one, e.g. one from kernel timestamps.
