@@ -14,3 +14,4 @@ pub mod responder;
 pub mod schedule;
 pub mod spec;
 pub mod target;
+pub mod tls;

@@ -4,7 +4,9 @@
 //! Knows nothing of probes or expectations. Kernel receive timestamps take our own wake-up delay
 //! out of a latency: on a busy machine a reply can wait for the CPU longer than it travelled.
 
+pub mod dns;
 mod fault;
+mod kernel_stamp;
 mod resolve;
 mod stream;
 mod tcp_info;

@@ -37,9 +37,7 @@ impl Phases {
 
     /// The phases that ran, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
-        Phase::ALL
-            .into_iter()
-            .filter_map(|phase| Some((phase, self.of(phase)?)))
+        Phase::ALL.into_iter().filter_map(|phase| Some((phase, self.of(phase)?)))
     }
 
     /// The sum of all phases that ran.
@@ -66,6 +64,9 @@ pub struct Facts {
     /// The address that was dialled or asked last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_address: Option<SocketAddr>,
+    /// This side's address of the connection: the key into a packet capture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_address: Option<SocketAddr>,
     /// Whether the request went over a connection kept from an earlier attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm: Option<bool>,
@@ -116,7 +117,7 @@ pub struct DnsFacts {
     /// Every name asked before the last, each with its own result.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub searched: Vec<SearchStep>,
-    /// Replies that were ignored because their id or question was another.
+    /// Datagrams that were ignored: another id or question, or no DNS message at all.
     #[serde(skip_serializing_if = "is_zero")]
     pub ignored_replies: u32,
 }
@@ -168,16 +169,10 @@ pub struct TlsFacts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_spiffe_id: Option<String>,
     /// Latest notBefore of the chain.
-    #[serde(
-        serialize_with = "rfc3339_option",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(serialize_with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     pub not_before: Option<SystemTime>,
     /// Earliest notAfter of the chain.
-    #[serde(
-        serialize_with = "rfc3339_option",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(serialize_with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     pub not_after: Option<SystemTime>,
     /// SHA-256 over the DER of the whole chain, leaf first, lower-case hex.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -306,9 +301,7 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
 }
 
 fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    let text = OffsetDateTime::from(*time)
-        .format(&Rfc3339)
-        .map_err(serde::ser::Error::custom)?;
+    let text = OffsetDateTime::from(*time).format(&Rfc3339).map_err(serde::ser::Error::custom)?;
     serializer.serialize_str(&text)
 }
 

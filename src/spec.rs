@@ -141,34 +141,18 @@ impl Module {
                     server: Some(Endpoint::with_default_port(address, 53)?),
                     module,
                 },
-                None => Ask::Dns {
-                    name: dns_name(address)?,
-                    server: module.server.clone(),
-                    module,
-                },
+                None => {
+                    Ask::Dns { name: dns_name(address)?, server: module.server.clone(), module }
+                }
             },
-            ModuleKind::Tcp(module) => Ask::Tcp {
-                module,
-                endpoint: address.parse()?,
-            },
-            ModuleKind::Tls(module) => Ask::Tls {
-                module,
-                endpoint: Endpoint::with_default_port(address, 443)?,
-            },
-            ModuleKind::Http(module) => Ask::Http {
-                module,
-                url: HttpUrl::parse(address)?,
-            },
-            ModuleKind::Hold(module) => Ask::Hold {
-                module,
-                url: HttpUrl::parse(address)?,
-            },
+            ModuleKind::Tcp(module) => Ask::Tcp { module, endpoint: address.parse()? },
+            ModuleKind::Tls(module) => {
+                Ask::Tls { module, endpoint: Endpoint::with_default_port(address, 443)? }
+            }
+            ModuleKind::Http(module) => Ask::Http { module, url: HttpUrl::parse(address)? },
+            ModuleKind::Hold(module) => Ask::Hold { module, url: HttpUrl::parse(address)? },
         };
-        Ok(ProbeSpec {
-            ask,
-            timeouts: self.timeouts,
-            expect: self.expect.clone(),
-        })
+        Ok(ProbeSpec { ask, timeouts: self.timeouts, expect: self.expect.clone() })
     }
 }
 
@@ -245,10 +229,7 @@ impl HttpUrl {
             url::Host::Ipv4(ip) => Host::Ip(ip.into()),
             url::Host::Ipv6(ip) => Host::Ip(ip.into()),
         };
-        let port = self
-            .0
-            .port_or_known_default()
-            .expect("http and https have default ports");
+        let port = self.0.port_or_known_default().expect("http and https have default ports");
         Endpoint { host, port }
     }
 
@@ -280,10 +261,7 @@ pub struct Timeouts {
 impl Timeouts {
     /// Only a bound on the whole.
     pub fn total(total: Duration) -> Self {
-        Self {
-            total,
-            phases: [None; Phase::ALL.len()],
-        }
+        Self { total, phases: [None; Phase::ALL.len()] }
     }
 
     /// The bound on `phase` alone, if it has one.
@@ -304,10 +282,7 @@ pub struct IpPreference {
 
 impl Default for IpPreference {
     fn default() -> Self {
-        Self {
-            family: IpFamily::V4,
-            fallback: true,
-        }
+        Self { family: IpFamily::V4, fallback: true }
     }
 }
 
@@ -345,10 +320,7 @@ pub struct DnsModule {
 
 /// A record type that a probe can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(
-    missing_docs,
-    reason = "the names are the documentation: RFC 1035, 2782, 3596"
-)]
+#[allow(missing_docs, reason = "the names are the documentation: RFC 1035, 2782, 3596")]
 pub enum Qtype {
     A,
     Aaaa,
@@ -360,14 +332,7 @@ pub enum Qtype {
 
 impl Qtype {
     /// Every type.
-    pub const ALL: [Self; 6] = [
-        Self::A,
-        Self::Aaaa,
-        Self::Srv,
-        Self::Cname,
-        Self::Ptr,
-        Self::Txt,
-    ];
+    pub const ALL: [Self; 6] = [Self::A, Self::Aaaa, Self::Srv, Self::Cname, Self::Ptr, Self::Txt];
 
     /// The IANA spelling.
     pub fn as_str(self) -> &'static str {

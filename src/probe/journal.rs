@@ -48,10 +48,7 @@ impl Journal {
 
     /// When `phase` has to be over if it starts now.
     pub fn phase_deadline(&self, phase: Phase) -> Instant {
-        let own = self
-            .timeouts
-            .of(phase)
-            .map(|timeout| Instant::now() + timeout);
+        let own = self.timeouts.of(phase).map(|timeout| Instant::now() + timeout);
         own.map_or(self.deadline(), |own| own.min(self.deadline()))
     }
 
@@ -87,6 +84,7 @@ impl Journal {
     /// Takes from a connection what must be read before it closes: counters and `TCP_INFO`.
     pub fn note_connection(&mut self, stamps: &Stamps) {
         self.reply_bytes = stamps.received();
+        self.facts.local_address = stamps.local_addr();
         if let Some(facts) = stamps.tcp_facts() {
             self.facts.tcp = Some(facts);
         }
@@ -129,10 +127,7 @@ pub async fn bounded<T>(
                 return Err(Fault::new(Reason::ScheduleLag, detail));
             }
             let allowed = deadline.saturating_duration_since(began);
-            Err(Fault::new(
-                Reason::Timeout,
-                format!("nothing within {allowed:.1?}"),
-            ))
+            Err(Fault::new(Reason::Timeout, format!("nothing within {allowed:.1?}")))
         }
     }
 }
