@@ -81,10 +81,8 @@ impl Responder {
             .listen
             .iter()
             .map(|address| {
-                listen(*address, &config.listen).map_err(|source| BindError {
-                    address: *address,
-                    source,
-                })
+                listen(*address, &config.listen)
+                    .map_err(|source| BindError { address: *address, source })
             })
             .collect::<Result<_, _>>()?;
         let stats = Arc::new(ResponderStats::default());
@@ -145,11 +143,8 @@ fn http() -> auto::Builder<TokioExecutor> {
 }
 
 fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM.nonblocking(),
-        Some(Protocol::TCP),
-    )?;
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if address.is_ipv6() {
         let beside_v4 = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
         socket.set_only_v6(all.iter().any(beside_v4))?;

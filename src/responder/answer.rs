@@ -107,9 +107,7 @@ impl Answerer {
     fn too_many(&self, text: &'static str) -> Response<Full<Bytes>> {
         self.stats.rejected_rate();
         let mut response = message(StatusCode::TOO_MANY_REQUESTS, text);
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         response
     }
 
@@ -137,11 +135,7 @@ impl Answerer {
         };
         let mut json = serde_json::to_vec(&who).expect("strings and an address are JSON");
         json.push(b'\n');
-        with_type(
-            StatusCode::OK,
-            "application/json",
-            Full::new(Bytes::from(json)),
-        )
+        with_type(StatusCode::OK, "application/json", Full::new(Bytes::from(json)))
     }
 
     fn bytes(&self, count: &str) -> Response<Full<Bytes>> {
@@ -188,19 +182,13 @@ impl Answerer {
             held.extend_from_slice(&data);
         }
         // The memory itself owns the permit, so that it counts until the last byte is sent.
-        let held = Bytes::from_owner(HeldBody {
-            bytes: held,
-            _permit: permit,
-        });
+        let held = Bytes::from_owner(HeldBody { bytes: held, _permit: permit });
         with_type(StatusCode::OK, "application/octet-stream", Full::new(held))
     }
 
     fn too_large(&self) -> Response<Full<Bytes>> {
         self.stats.rejected_body();
-        message(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "longer than the responder's max_body\n",
-        )
+        message(StatusCode::PAYLOAD_TOO_LARGE, "longer than the responder's max_body\n")
     }
 }
 
@@ -227,9 +215,7 @@ async fn discard(body: &mut Incoming, mut seen: u64) {
 
 fn not_allowed(allow: &'static str) -> Response<Full<Bytes>> {
     let mut response = message(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
-    response
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static(allow));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     response
 }
 
@@ -245,8 +231,6 @@ fn with_type(
 ) -> Response<Full<Bytes>> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

@@ -12,11 +12,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(per_second: u32, now: Instant) -> Self {
-        Self {
-            per_second: per_second.into(),
-            tokens: per_second.into(),
-            filled: now,
-        }
+        Self { per_second: per_second.into(), tokens: per_second.into(), filled: now }
     }
 
     /// Takes a token, if there is a whole one at `now`.

@@ -104,11 +104,7 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("{name}: {error}"));
-        let mut daemon = Self {
-            child,
-            name,
-            output,
-        };
+        let mut daemon = Self { child, name, output };
         let limit = Instant::now() + START_LIMIT;
         loop {
             // Asked first: whoever answers at the address of a dead child is somebody else.
@@ -118,11 +114,7 @@ impl Daemon {
             if ready().await {
                 return daemon;
             }
-            assert!(
-                Instant::now() < limit,
-                "{} is not ready after {START_LIMIT:?}",
-                daemon.name
-            );
+            assert!(Instant::now() < limit, "{} is not ready after {START_LIMIT:?}", daemon.name);
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
@@ -130,10 +122,7 @@ impl Daemon {
     /// Sends the server a signal, e.g. `HUP`, `STOP` or `CONT`.
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
-        let _ = Command::new("/bin/sh")
-            .args(["-c", &kill])
-            .stderr(Stdio::null())
-            .status();
+        let _ = Command::new("/bin/sh").args(["-c", &kill]).stderr(Stdio::null()).status();
     }
 
     /// What the server has written to stdout and stderr so far.
@@ -172,10 +161,7 @@ where
         if let Some(value) = probe().await {
             return value;
         }
-        assert!(
-            Instant::now() < end,
-            "{what} did not come true in {limit:?}"
-        );
+        assert!(Instant::now() < end, "{what} did not come true in {limit:?}");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }

@@ -24,14 +24,8 @@ async fn it_says_who_answered_and_which_source_address_it_saw() {
     stream.write_all(GET).await.expect("an open connection");
     let response = rest(&mut stream).await;
     assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
-    assert!(
-        response.contains("x-meshprobe-node: node-a\r\n"),
-        "{response}"
-    );
-    assert!(
-        response.contains("x-meshprobe-vantage: ambient\r\n"),
-        "{response}"
-    );
+    assert!(response.contains("x-meshprobe-node: node-a\r\n"), "{response}");
+    assert!(response.contains("x-meshprobe-vantage: ambient\r\n"), "{response}");
     let source = stream.stamps().local_addr().expect("a socket");
     assert_eq!(
         body_of(&response),
@@ -54,10 +48,7 @@ async fn the_source_address_is_seen_over_ipv6() {
     let source = stream.stamps().local_addr().expect("a socket");
     assert!(source.is_ipv6());
     let response = rest(&mut stream).await;
-    assert_eq!(
-        body_of(&response)["remote_address"],
-        json!(source.to_string())
-    );
+    assert_eq!(body_of(&response)["remote_address"], json!(source.to_string()));
 }
 
 #[tokio::test]
@@ -70,10 +61,7 @@ async fn an_ipv4_peer_of_a_wildcard_ipv6_socket_is_told_its_ipv4_address() {
     stream.write_all(GET).await.expect("an open connection");
     let source = stream.stamps().local_addr().expect("a socket");
     let response = rest(&mut stream).await;
-    assert_eq!(
-        body_of(&response)["remote_address"],
-        json!(source.to_string())
-    );
+    assert_eq!(body_of(&response)["remote_address"], json!(source.to_string()));
 }
 
 #[tokio::test]
@@ -85,10 +73,8 @@ async fn both_wildcards_can_share_a_port() {
     drop(first);
     // Another test may have taken the freed port: any port that both accept will do.
     let bound = (freed..freed.saturating_add(200)).find_map(|port| {
-        config.listen = vec![
-            (Ipv4Addr::UNSPECIFIED, port).into(),
-            (Ipv6Addr::UNSPECIFIED, port).into(),
-        ];
+        config.listen =
+            vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
         Responder::bind(&config, &identity()).ok()
     });
     assert_eq!(bound.expect("one port of many").local_addrs().len(), 2);
@@ -106,10 +92,7 @@ async fn a_taken_address_is_named() {
 
 #[tokio::test]
 async fn facts_that_are_not_known_are_left_out() {
-    let identity = Identity {
-        node: "node-a".to_owned(),
-        ..Identity::default()
-    };
+    let identity = Identity { node: "node-a".to_owned(), ..Identity::default() };
     let running = start_as(&config(), &identity);
     let response = exchange(running.address, GET).await;
     let body = body_of(&response);
@@ -195,10 +178,7 @@ async fn what_it_does_not_serve_is_404_or_405() {
         let response = peer.send_request(request(method, path, b"")).await;
         let (parts, _) = whole(response.expect("an answer")).await;
         assert_eq!(parts.status.as_u16(), status, "{method} {path}");
-        let allowed = parts
-            .headers
-            .get("allow")
-            .map(|value| value.to_str().expect("text"));
+        let allowed = parts.headers.get("allow").map(|value| value.to_str().expect("text"));
         assert_eq!(allowed, allow, "{method} {path}");
     }
 }
@@ -221,10 +201,7 @@ async fn malformed_requests_get_a_4xx_and_change_nothing() {
     ] {
         let response = exchange(running.address, bytes.as_bytes()).await;
         let start = &bytes[..bytes.len().min(40)];
-        assert!(
-            response.starts_with("HTTP/1.1 4"),
-            "{start:?} got {response:?}"
-        );
+        assert!(response.starts_with("HTTP/1.1 4"), "{start:?} got {response:?}");
     }
     let response = exchange(running.address, GET).await;
     assert!(response.starts_with("HTTP/1.1 200 "), "{response}");

@@ -37,10 +37,7 @@ async fn connections_beyond_the_bound_are_closed_at_once_and_counted() {
         assert_eq!(parts.status, StatusCode::OK);
     }
     drop(held);
-    until("all connections ended", || {
-        running.stats.read().open_connections == 0
-    })
-    .await;
+    until("all connections ended", || running.stats.read().open_connections == 0).await;
     let response = exchange(running.address, GET).await;
     assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
 }
@@ -90,9 +87,7 @@ async fn a_body_over_the_bound_gets_413_whether_or_not_it_states_its_length() {
         assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
     }
     let mut peer = h2c(running.address).await;
-    let response = peer
-        .send_request(request("POST", "/echo", body.as_bytes()))
-        .await;
+    let response = peer.send_request(request("POST", "/echo", body.as_bytes())).await;
     let (parts, _) = whole(response.expect("an answer")).await;
     assert_eq!(parts.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(running.stats.read().rejected_body, 3);
@@ -130,10 +125,7 @@ async fn an_endless_body_is_not_read_for_long() {
     })
     .await;
     assert!(sent < MOST, "{sent} bytes were taken");
-    until("the connection ended", || {
-        running.stats.read().open_connections == 0
-    })
-    .await;
+    until("the connection ended", || running.stats.read().open_connections == 0).await;
     assert_eq!(running.stats.read().rejected_body, 1);
 }
 
@@ -157,10 +149,7 @@ async fn bodies_held_at_once_are_bounded_over_all_connections() {
         let mut seen = Vec::new();
         within("the echo", async {
             while !seen.ends_with(b"\r\n\r\nabcde") {
-                stream
-                    .read_buf(&mut seen)
-                    .await
-                    .expect("an open connection");
+                stream.read_buf(&mut seen).await.expect("an open connection");
             }
         })
         .await;
@@ -230,23 +219,17 @@ async fn a_peer_that_does_not_read_is_let_go() {
     let ask = b"GET /bytes/67108864 HTTP/1.1\r\nHost: peer\r\n\r\n";
     stream.write_all(ask).await.expect("an open connection");
     until("it is served", || running.stats.read().requests == 1).await;
-    until("it is let go", || {
-        running.stats.read().open_connections == 0
-    })
-    .await;
+    until("it is let go", || running.stats.read().open_connections == 0).await;
 }
 
 #[tokio::test]
 async fn streams_of_one_h2_connection_are_bounded() {
     let running = start(&config());
-    let (peer, connection) = h2::client::handshake(connect(running.address).await)
-        .await
-        .expect("an open connection");
+    let (peer, connection) =
+        h2::client::handshake(connect(running.address).await).await.expect("an open connection");
     tokio::spawn(connection);
     let mut peer = within("settings", peer.ready()).await.expect("settings");
-    let ask = http::Request::get("http://responder/")
-        .body(())
-        .expect("a request");
+    let ask = http::Request::get("http://responder/").body(()).expect("a request");
     let (response, _) = peer.send_request(ask, true).expect("a free stream");
     within("an answer", response).await.expect("an answer");
     assert_eq!(peer.current_max_send_streams(), 32);
@@ -264,14 +247,9 @@ async fn the_end_closes_held_connections_and_finishes_requests_under_way() {
     until("both are served", || running.stats.read().requests == 2).await;
     running.stop.send(()).expect("a running responder");
     assert!(rest(&mut idle).await.starts_with("HTTP/1.1 200 "));
-    under_way
-        .write_all(b"cde")
-        .await
-        .expect("an open connection");
+    under_way.write_all(b"cde").await.expect("an open connection");
     let response = rest(&mut under_way).await;
     assert!(response.ends_with("\r\n\r\nabcde"), "{response}");
-    within("the end", running.serving)
-        .await
-        .expect("serve returns");
+    within("the end", running.serving).await.expect("serve returns");
     assert_eq!(running.stats.read().open_connections, 0);
 }

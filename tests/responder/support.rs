@@ -59,12 +59,7 @@ pub(crate) fn start_as(config: &ResponderConfig, identity: &Identity) -> Running
     let serving = tokio::spawn(responder.serve(async {
         let _ = stopped.await;
     }));
-    Running {
-        address,
-        stats,
-        stop,
-        serving,
-    }
+    Running { address, stats, stop, serving }
 }
 
 /// Bounds a test's own waiting; panics with `what` when it takes too long.
@@ -116,9 +111,8 @@ pub(crate) async fn http1(address: SocketAddr) -> http1::SendRequest<Full<Bytes>
 /// An HTTP/2 connection with prior knowledge.
 pub(crate) async fn h2c(address: SocketAddr) -> http2::SendRequest<Full<Bytes>> {
     let io = TokioIo::new(connect(address).await);
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), io)
-        .await
-        .expect("an open connection");
+    let (sender, connection) =
+        http2::handshake(TokioExecutor::new(), io).await.expect("an open connection");
     tokio::spawn(connection);
     sender
 }
