@@ -4,5 +4,7 @@
 //! run it.
 
 mod real {
+    mod envoy;
+    mod pki;
     mod support;
 }

@@ -6,9 +6,16 @@ use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use meshprobe::expectation::Expectation;
+use meshprobe::failure::{Phase, Reason};
+use meshprobe::net::Resolver;
+use meshprobe::outcome::Outcome;
+use meshprobe::probe::{Environment, Probe};
+use meshprobe::spec::{Module, ModuleKind, Timeouts};
 use tempfile::TempDir;
 
 /// How long a server may take to get ready on a busy machine.
@@ -16,6 +23,9 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a server may take to end by itself.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// Longer than any answer of a live server on a busy machine.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(15);
 
 /// Between two looks at whether something came true.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -164,6 +174,21 @@ where
         assert!(Instant::now() < end, "{what} did not come true in {limit:?}");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+/// Aims `kind` at `address` and executes it once, with a deadline that no live server meets.
+pub(crate) async fn attempt(kind: ModuleKind, expect: Expectation, address: &str) -> Outcome {
+    let module = Module { kind, timeouts: Timeouts::total(ATTEMPT_LIMIT), expect };
+    let spec = module.aim(address).expect("a good address");
+    let environment = Environment { resolver: Arc::new(Resolver::default()) };
+    let probe = Probe::prepare(&spec, &environment).expect("good files");
+    probe.attempt().await
+}
+
+#[track_caller]
+pub(crate) fn assert_failed(outcome: &Outcome, phase: Phase, reason: Reason) {
+    let failure = outcome.failure.as_ref().expect("the attempt must fail");
+    assert_eq!((failure.phase, failure.reason), (phase, reason), "{failure}");
 }
 
 #[tokio::test]
