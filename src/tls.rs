@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -188,13 +188,12 @@ pub async fn settle(stream: &mut TlsStream<Stream>, facts: &TlsFacts) -> Result<
     let end = Instant::now() + SETTLE;
     let tickets = |stream: &TlsStream<Stream>| stream.get_ref().1.tls13_tickets_received();
     while tickets(stream) == 0 {
-        // No application data is due before a request: any is dropped by this one-byte read only
-        // if the server speaks first, which HTTP and gRPC servers do not.
-        let mut byte = [0; 1];
+        // Nothing is taken from the stream: a server may speak first, as HTTP/2 servers do with
+        // their settings, and that is acceptance as well.
         tokio::select! {
             biased;
-            read = stream.read(&mut byte) => return match read {
-                Ok(0) => Err(Fault::new(Reason::Closed, "closed after the handshake")),
+            read = stream.fill_buf() => return match read {
+                Ok([]) => Err(Fault::new(Reason::Closed, "closed after the handshake")),
                 Ok(_) => Ok(()),
                 Err(error) => Err(io_fault(&error)),
             },
