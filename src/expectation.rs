@@ -43,9 +43,7 @@ impl FromStr for Expectation {
             "denied" => Ok(Self::Denied),
             "connect" => Ok(Self::Connect),
             _ => {
-                let list = text
-                    .strip_prefix("status ")
-                    .ok_or(InvalidExpectation::Word)?;
+                let list = text.strip_prefix("status ").ok_or(InvalidExpectation::Word)?;
                 Ok(Self::Status(list.parse()?))
             }
         }
@@ -76,9 +74,7 @@ pub struct StatusSet(Vec<(u16, u16)>);
 impl StatusSet {
     /// Whether `status` is one of the set.
     pub fn contains(&self, status: u16) -> bool {
-        self.0
-            .iter()
-            .any(|(low, high)| (*low..=*high).contains(&status))
+        self.0.iter().any(|(low, high)| (*low..=*high).contains(&status))
     }
 }
 
@@ -154,6 +150,15 @@ impl Verdict {
             Self::Inconclusive => "inconclusive",
         }
     }
+
+    /// The mark in front of a line for people, as `linkerd check` has them.
+    pub fn mark(self) -> char {
+        match self {
+            Self::Met => '√',
+            Self::Violated => '×',
+            Self::Inconclusive => '‼',
+        }
+    }
 }
 
 impl fmt::Display for Verdict {
@@ -176,11 +181,7 @@ pub struct Judgement {
 /// Judges `outcome`. `control` is the outcome of the positive control of a denial, when there
 /// was one; other expectations ignore it.
 pub fn judge(expect: &Expectation, outcome: &Outcome, control: Option<&Outcome>) -> Judgement {
-    if let Some(failure) = outcome
-        .failure
-        .as_ref()
-        .filter(|f| f.reason.blame() == Blame::Prober)
-    {
+    if let Some(failure) = outcome.failure.as_ref().filter(|f| f.reason.blame() == Blame::Prober) {
         return Judgement {
             verdict: Verdict::Inconclusive,
             failure: Some(failure.clone()),
@@ -189,27 +190,16 @@ pub fn judge(expect: &Expectation, outcome: &Outcome, control: Option<&Outcome>)
     }
     match expect {
         Expectation::Reply | Expectation::Connect => as_is(outcome.failure.clone()),
-        Expectation::Status(set) => as_is(
-            outcome
-                .failure
-                .clone()
-                .or_else(|| wrong_status(set, outcome)),
-        ),
+        Expectation::Status(set) => {
+            as_is(outcome.failure.clone().or_else(|| wrong_status(set, outcome)))
+        }
         Expectation::Denied => judge_denial(outcome, control),
     }
 }
 
 fn as_is(failure: Option<Failure>) -> Judgement {
-    let verdict = if failure.is_none() {
-        Verdict::Met
-    } else {
-        Verdict::Violated
-    };
-    Judgement {
-        verdict,
-        failure,
-        because: None,
-    }
+    let verdict = if failure.is_none() { Verdict::Met } else { Verdict::Violated };
+    Judgement { verdict, failure, because: None }
 }
 
 fn wrong_status(set: &StatusSet, outcome: &Outcome) -> Option<Failure> {
@@ -226,37 +216,26 @@ fn judge_denial(outcome: &Outcome, control: Option<&Outcome>) -> Judgement {
         return gap("a complete reply came where a denial was stated");
     };
     if outcome.reply_bytes > 0 {
-        return gap(&format!(
-            "{} bytes came back before: {failure}",
-            outcome.reply_bytes
-        ));
+        return gap(&format!("{} bytes came back before: {failure}", outcome.reply_bytes));
     }
     let (verdict, because) = match (is_denial(failure), control.map(|c| c.failure.is_none())) {
         (true, Some(true)) => (Verdict::Met, "denied, and the positive control passed"),
-        (true, Some(false)) => (
-            Verdict::Inconclusive,
-            "the positive control failed too: denied or dead",
-        ),
+        (true, Some(false)) => {
+            (Verdict::Inconclusive, "the positive control failed too: denied or dead")
+        }
         (true, None) => (Verdict::Inconclusive, "no positive control: denied or dead"),
-        (false, Some(true)) => (
-            Verdict::Violated,
-            "failed in another way than a denial while the control passed",
-        ),
-        (false, Some(false)) => (
-            Verdict::Inconclusive,
-            "no denial, and the control failed too",
-        ),
+        (false, Some(true)) => {
+            (Verdict::Violated, "failed in another way than a denial while the control passed")
+        }
+        (false, Some(false)) => (Verdict::Inconclusive, "no denial, and the control failed too"),
         (false, None) => (Verdict::Inconclusive, "no denial, and no positive control"),
     };
-    Judgement {
-        verdict,
-        failure: Some(failure.clone()),
-        because: Some(because),
-    }
+    Judgement { verdict, failure: Some(failure.clone()), because: Some(because) }
 }
 
-/// The class that STRICT denial, closed port and missing endpoint share (zero reply bytes).
-fn is_denial(failure: &Failure) -> bool {
+/// Whether `failure` is of the class that STRICT denial, closed port and missing endpoint share,
+/// provided that there were zero reply bytes.
+pub fn is_denial(failure: &Failure) -> bool {
     matches!(failure.reason, Reason::Closed | Reason::Reset)
         && matches!(failure.phase, Phase::Tls | Phase::Processing)
 }

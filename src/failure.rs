@@ -27,13 +27,8 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in the order in which they run.
-    pub const ALL: [Self; 5] = [
-        Self::Resolve,
-        Self::Connect,
-        Self::Tls,
-        Self::Processing,
-        Self::Transfer,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Resolve, Self::Connect, Self::Tls, Self::Processing, Self::Transfer];
 
     /// The name in metrics and JSON.
     pub fn as_str(self) -> &'static str {
@@ -173,19 +168,12 @@ pub struct Fault {
 impl Fault {
     /// A fault with its one-line detail.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self {
-            reason,
-            detail: detail.into(),
-        }
+        Self { reason, detail: detail.into() }
     }
 
     /// Says in which phase the fault struck.
     pub fn during(self, phase: Phase) -> Failure {
-        Failure {
-            phase,
-            reason: self.reason,
-            detail: self.detail,
-        }
+        Failure { phase, reason: self.reason, detail: self.detail }
     }
 }
 
@@ -223,10 +211,7 @@ mod tests {
         let names: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert_eq!(names.len(), Reason::ALL.len());
         for name in names {
-            assert!(
-                name.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
-                "{name}"
-            );
+            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
         }
     }
 
@@ -237,14 +222,6 @@ mod tests {
             .filter(|reason| reason.blame() == Blame::Prober)
             .map(|reason| reason.as_str())
             .collect();
-        assert_eq!(
-            ours,
-            [
-                "local_resource",
-                "schedule_lag",
-                "cancelled",
-                "unclassified"
-            ]
-        );
+        assert_eq!(ours, ["local_resource", "schedule_lag", "cancelled", "unclassified"]);
     }
 }

@@ -4,7 +4,9 @@
 //! Knows nothing of probes or expectations. Kernel receive timestamps take our own wake-up delay
 //! out of a latency: on a busy machine a reply can wait for the CPU longer than it travelled.
 
+pub mod dns;
 mod fault;
+mod kernel_stamp;
 mod resolve;
 mod stream;
 mod tcp_info;
@@ -17,6 +19,7 @@ pub use tcp_info::TcpInfo;
 use std::net::SocketAddr;
 
 use tokio::net::TcpSocket;
+use tokio::time::Instant;
 
 use crate::failure::Fault;
 
@@ -31,6 +34,7 @@ pub async fn connect(address: SocketAddr) -> Result<Stream, Fault> {
     }
     .map_err(told)?;
     socket.set_nodelay(true).map_err(told)?;
+    let began = Instant::now();
     let stream = socket.connect(address).await.map_err(told)?;
-    Stream::new(stream).map_err(told)
+    Ok(Stream::new(stream, began.elapsed()))
 }

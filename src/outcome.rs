@@ -10,8 +10,8 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::expectation::{Expectation, Verdict};
-use crate::failure::{Failure, Phase};
+use crate::expectation::{Expectation, Verdict, judge};
+use crate::failure::{Failure, Fault, Phase};
 use crate::target::{ProbeKind, TargetName, Vantage, Via};
 
 /// How long each phase took; a phase that did not run has no value.
@@ -37,9 +37,7 @@ impl Phases {
 
     /// The phases that ran, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
-        Phase::ALL
-            .into_iter()
-            .filter_map(|phase| Some((phase, self.of(phase)?)))
+        Phase::ALL.into_iter().filter_map(|phase| Some((phase, self.of(phase)?)))
     }
 
     /// The sum of all phases that ran.
@@ -66,6 +64,9 @@ pub struct Facts {
     /// The address that was dialled or asked last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_address: Option<SocketAddr>,
+    /// This side's address of the connection: the key into a packet capture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_address: Option<SocketAddr>,
     /// Whether the request went over a connection kept from an earlier attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm: Option<bool>,
@@ -116,7 +117,7 @@ pub struct DnsFacts {
     /// Every name asked before the last, each with its own result.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub searched: Vec<SearchStep>,
-    /// Replies that were ignored because their id or question was another.
+    /// Datagrams that were ignored: another id or question, or no DNS message at all.
     #[serde(skip_serializing_if = "is_zero")]
     pub ignored_replies: u32,
 }
@@ -168,16 +169,10 @@ pub struct TlsFacts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_spiffe_id: Option<String>,
     /// Latest notBefore of the chain.
-    #[serde(
-        serialize_with = "rfc3339_option",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(serialize_with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     pub not_before: Option<SystemTime>,
     /// Earliest notAfter of the chain.
-    #[serde(
-        serialize_with = "rfc3339_option",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(serialize_with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     pub not_after: Option<SystemTime>,
     /// SHA-256 over the DER of the whole chain, leaf first, lower-case hex.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -258,6 +253,35 @@ pub struct Outcome {
     pub facts: Facts,
 }
 
+impl Outcome {
+    /// The outcome of an attempt that our own side ended or spoiled before it had one.
+    pub fn spoiled(started_at: SystemTime, duration: Duration, fault: Fault) -> Self {
+        Self {
+            started_at,
+            duration,
+            phases: Phases::default(),
+            failure: Some(fault.during(Phase::Connect)),
+            reply_bytes: 0,
+            facts: Facts::default(),
+        }
+    }
+}
+
+/// Whose attempt it is: what an [`Attempt`] says besides its outcome.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The kind of probe.
+    pub probe: ProbeKind,
+    /// Name of the target.
+    pub target: &'a TargetName,
+    /// From which side of the mesh.
+    pub vantage: Option<Vantage>,
+    /// Through what the target is addressed.
+    pub via: Option<Via>,
+    /// What was stated.
+    pub expect: &'a Expectation,
+}
+
 /// One execution of a probe, judged: what `probe -o json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Attempt {
@@ -297,6 +321,34 @@ pub struct Attempt {
     pub facts: Facts,
 }
 
+impl Attempt {
+    /// Judges `outcome`, with the outcome of its positive control where there was one.
+    pub fn judged(
+        subject: Subject<'_>,
+        outcome: Outcome,
+        control: Option<&Outcome>,
+        schedule_lag: Duration,
+    ) -> Self {
+        let judgement = judge(subject.expect, &outcome, control);
+        Self {
+            probe: subject.probe,
+            target: subject.target.clone(),
+            vantage: subject.vantage,
+            via: subject.via,
+            started_at: outcome.started_at,
+            duration: outcome.duration,
+            schedule_lag,
+            phases: outcome.phases,
+            success: judgement.failure.is_none(),
+            failure: judgement.failure,
+            expect: subject.expect.clone(),
+            verdict: judgement.verdict,
+            because: judgement.because,
+            facts: outcome.facts,
+        }
+    }
+}
+
 fn is_zero(value: &u32) -> bool {
     *value == 0
 }
@@ -306,9 +358,7 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
 }
 
 fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    let text = OffsetDateTime::from(*time)
-        .format(&Rfc3339)
-        .map_err(serde::ser::Error::custom)?;
+    let text = OffsetDateTime::from(*time).format(&Rfc3339).map_err(serde::ser::Error::custom)?;
     serializer.serialize_str(&text)
 }
 

@@ -64,10 +64,7 @@ impl Schedule {
     pub fn new(cadence: Cadence, agent: &str, target: &str) -> Self {
         let mut seed = fnv1a(agent.as_bytes(), 0xcbf2_9ce4_8422_2325);
         seed = fnv1a(&[0], seed);
-        Self {
-            cadence,
-            seed: mix(fnv1a(target.as_bytes(), seed)),
-        }
+        Self { cadence, seed: mix(fnv1a(target.as_bytes(), seed)) }
     }
 
     /// When slot `n` is, counted from the schedule's epoch.
@@ -77,19 +74,14 @@ impl Schedule {
         let interval = self.cadence.interval.as_nanos() as u64;
         let offset = scale(self.seed, interval);
         let jitter = (interval as f64 * self.cadence.jitter) as u64;
-        let stray = scale(
-            mix(self.seed ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-            jitter,
-        );
+        let stray = scale(mix(self.seed ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15)), jitter);
         Duration::from_nanos(n.saturating_mul(interval).saturating_add(offset + stray))
     }
 
     /// The first slot at or after `elapsed` since the epoch.
     pub fn first_from(&self, elapsed: Duration) -> u64 {
         let guess = (elapsed.as_nanos() / self.cadence.interval.as_nanos()) as u64;
-        (guess.saturating_sub(2)..)
-            .find(|n| self.slot(*n) >= elapsed)
-            .expect("slots are endless")
+        (guess.saturating_sub(2)..).find(|n| self.slot(*n) >= elapsed).expect("slots are endless")
     }
 }
 
@@ -99,9 +91,7 @@ fn scale(value: u64, range: u64) -> u64 {
 }
 
 fn fnv1a(bytes: &[u8], seed: u64) -> u64 {
-    bytes.iter().fold(seed, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-    })
+    bytes.iter().fold(seed, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// Spreads every input bit over the whole word (the finaliser of splitmix64).
@@ -140,9 +130,6 @@ mod tests {
             let offset = Schedule::new(cadence, &format!("node-{node}/plain"), "istiod").slot(0);
             tenths[(offset.as_millis() / 100) as usize] += 1;
         }
-        assert!(
-            tenths.iter().all(|count| (900..1100).contains(count)),
-            "{tenths:?}"
-        );
+        assert!(tenths.iter().all(|count| (900..1100).contains(count)), "{tenths:?}");
     }
 }

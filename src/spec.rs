@@ -141,34 +141,18 @@ impl Module {
                     server: Some(Endpoint::with_default_port(address, 53)?),
                     module,
                 },
-                None => Ask::Dns {
-                    name: dns_name(address)?,
-                    server: module.server.clone(),
-                    module,
-                },
+                None => {
+                    Ask::Dns { name: dns_name(address)?, server: module.server.clone(), module }
+                }
             },
-            ModuleKind::Tcp(module) => Ask::Tcp {
-                module,
-                endpoint: address.parse()?,
-            },
-            ModuleKind::Tls(module) => Ask::Tls {
-                module,
-                endpoint: Endpoint::with_default_port(address, 443)?,
-            },
-            ModuleKind::Http(module) => Ask::Http {
-                module,
-                url: HttpUrl::parse(address)?,
-            },
-            ModuleKind::Hold(module) => Ask::Hold {
-                module,
-                url: HttpUrl::parse(address)?,
-            },
+            ModuleKind::Tcp(module) => Ask::Tcp { module, endpoint: address.parse()? },
+            ModuleKind::Tls(module) => {
+                Ask::Tls { module, endpoint: Endpoint::with_default_port(address, 443)? }
+            }
+            ModuleKind::Http(module) => Ask::Http { module, url: HttpUrl::parse(address)? },
+            ModuleKind::Hold(module) => Ask::Hold { module, url: HttpUrl::parse(address)? },
         };
-        Ok(ProbeSpec {
-            ask,
-            timeouts: self.timeouts,
-            expect: self.expect.clone(),
-        })
+        Ok(ProbeSpec { ask, timeouts: self.timeouts, expect: self.expect.clone() })
     }
 }
 
@@ -192,7 +176,10 @@ pub enum InvalidAddress {
     #[error(transparent)]
     Endpoint(#[from] InvalidEndpoint),
     /// No `http://` or `https://` URL.
-    #[error("must be an http:// or https:// URL with a host and without user information")]
+    #[error(
+        "must be an http:// or https:// URL of at most 8192 characters, with a host and without \
+         user information"
+    )]
     Url,
     /// No name that DNS can ask for.
     #[error("must be a DNS name: labels of 1 to 63 characters, 253 in all")]
@@ -202,7 +189,8 @@ pub enum InvalidAddress {
     AlreadyAimed,
 }
 
-/// An `http://` or `https://` URL with a host and no user information.
+/// An `http://` or `https://` URL of at most 8192 characters, with a host and no user
+/// information.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpUrl(Url);
 
@@ -226,7 +214,8 @@ impl HttpUrl {
         let bare = url.username().is_empty() && url.password().is_none();
         let scheme = matches!(url.scheme(), "http" | "https");
         let port = url.port() != Some(0);
-        if bare && scheme && port && url.has_host() {
+        let length = url.as_str().len() <= 8192;
+        if bare && scheme && port && length && url.has_host() {
             Ok(Self(url))
         } else {
             Err(InvalidAddress::Url)
@@ -245,10 +234,7 @@ impl HttpUrl {
             url::Host::Ipv4(ip) => Host::Ip(ip.into()),
             url::Host::Ipv6(ip) => Host::Ip(ip.into()),
         };
-        let port = self
-            .0
-            .port_or_known_default()
-            .expect("http and https have default ports");
+        let port = self.0.port_or_known_default().expect("http and https have default ports");
         Endpoint { host, port }
     }
 
@@ -280,10 +266,7 @@ pub struct Timeouts {
 impl Timeouts {
     /// Only a bound on the whole.
     pub fn total(total: Duration) -> Self {
-        Self {
-            total,
-            phases: [None; Phase::ALL.len()],
-        }
+        Self { total, phases: [None; Phase::ALL.len()] }
     }
 
     /// The bound on `phase` alone, if it has one.
@@ -304,10 +287,7 @@ pub struct IpPreference {
 
 impl Default for IpPreference {
     fn default() -> Self {
-        Self {
-            family: IpFamily::V4,
-            fallback: true,
-        }
+        Self { family: IpFamily::V4, fallback: true }
     }
 }
 
@@ -345,10 +325,7 @@ pub struct DnsModule {
 
 /// A record type that a probe can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(
-    missing_docs,
-    reason = "the names are the documentation: RFC 1035, 2782, 3596"
-)]
+#[allow(missing_docs, reason = "the names are the documentation: RFC 1035, 2782, 3596")]
 pub enum Qtype {
     A,
     Aaaa,
@@ -360,14 +337,7 @@ pub enum Qtype {
 
 impl Qtype {
     /// Every type.
-    pub const ALL: [Self; 6] = [
-        Self::A,
-        Self::Aaaa,
-        Self::Srv,
-        Self::Cname,
-        Self::Ptr,
-        Self::Txt,
-    ];
+    pub const ALL: [Self; 6] = [Self::A, Self::Aaaa, Self::Srv, Self::Cname, Self::Ptr, Self::Txt];
 
     /// The IANA spelling.
     pub fn as_str(self) -> &'static str {

@@ -77,9 +77,7 @@ impl FromStr for Vantage {
         match text {
             "ambient" => Ok(Self::Ambient),
             "plain" => Ok(Self::Plain),
-            _ => Err(UnknownWord {
-                expected: "ambient or plain",
-            }),
+            _ => Err(UnknownWord { expected: "ambient or plain" }),
         }
     }
 }
@@ -119,9 +117,7 @@ impl FromStr for Via {
             "cluster_ip" => Ok(Self::ClusterIp),
             "hbone" => Ok(Self::Hbone),
             "external" => Ok(Self::External),
-            _ => Err(UnknownWord {
-                expected: "pod_ip, cluster_ip, hbone or external",
-            }),
+            _ => Err(UnknownWord { expected: "pod_ip, cluster_ip, hbone or external" }),
         }
     }
 }
@@ -184,9 +180,7 @@ impl FromStr for Host {
     type Err = InvalidEndpoint;
 
     fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
-        let bare = text
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'));
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         if let Ok(ip) = bare.unwrap_or(text).parse() {
             return Ok(Self::Ip(ip));
         }
@@ -222,10 +216,7 @@ impl Endpoint {
     /// Parses `host` or `host:port`, the port defaulting to `port`.
     pub fn with_default_port(text: &str, port: u16) -> Result<Self, InvalidEndpoint> {
         match text.parse::<Self>() {
-            Err(InvalidEndpoint::PortMissing) => Ok(Self {
-                host: text.parse()?,
-                port,
-            }),
+            Err(InvalidEndpoint::PortMissing) => Ok(Self { host: text.parse()?, port }),
             other => other,
         }
     }
@@ -242,11 +233,7 @@ impl FromStr for Endpoint {
             Some((host, port)) if !port.ends_with(']') => (host, port),
             _ => return Err(InvalidEndpoint::PortMissing),
         };
-        let port = port
-            .parse()
-            .ok()
-            .filter(|port| *port != 0)
-            .ok_or(InvalidEndpoint::Port)?;
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or(InvalidEndpoint::Port)?;
         let host = host.parse()?;
         Ok(Self { host, port })
     }
@@ -254,10 +241,7 @@ impl FromStr for Endpoint {
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
-        Self {
-            host: Host::Ip(address.ip()),
-            port: address.port(),
-        }
+        Self { host: Host::Ip(address.ip()), port: address.port() }
     }
 }
 
@@ -287,12 +271,7 @@ mod tests {
 
     #[test]
     fn endpoints_read_back_as_written() {
-        for text in [
-            "127.0.0.1:80",
-            "[::1]:443",
-            "kube-dns.kube-system.svc:53",
-            "a.b.:1",
-        ] {
+        for text in ["127.0.0.1:80", "[::1]:443", "kube-dns.kube-system.svc:53", "a.b.:1"] {
             assert_eq!(text.parse::<Endpoint>().expect(text).to_string(), text);
         }
     }

@@ -1,24 +1,20 @@
 //! A TCP connection that remembers when its bytes really moved.
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, TimestampingFlag, getsockopt, recvmsg, setsockopt, sockopt,
-};
-use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, clock_gettime};
+use nix::sys::socket::getsockopt;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::net::TcpInfo;
+use crate::net::kernel_stamp::{self, Received};
 use crate::outcome::TcpFacts;
 
 /// A fresh TCP connection whose reads carry the kernel's receive timestamps.
@@ -40,6 +36,7 @@ pub struct Stamps {
 struct Shared {
     socket: TcpStream,
     opened: Instant,
+    connect_time: Duration,
     /// Nanoseconds since `opened`, plus one; 0 is "never".
     marked: AtomicU64,
     first_read: AtomicU64,
@@ -50,15 +47,15 @@ struct Shared {
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream) -> io::Result<Self> {
-        // Without kernel stamps (an old kernel, a sandbox) our own clock has to do.
-        let flags = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
-            | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE;
-        let _ = setsockopt(&socket, sockopt::Timestamping, &flags);
-        Ok(Self {
+    /// Takes over a socket whose connect took `waited` by our own clock.
+    pub(super) fn new(socket: TcpStream, waited: Duration) -> Self {
+        kernel_stamp::enable(&socket);
+        let connect_time = handshake_time(&socket).filter(|kernel| *kernel < waited);
+        Self {
             shared: Arc::new(Shared {
                 socket,
                 opened: Instant::now(),
+                connect_time: connect_time.unwrap_or(waited),
                 marked: AtomicU64::new(0),
                 first_read: AtomicU64::new(0),
                 last_read: AtomicU64::new(0),
@@ -66,25 +63,26 @@ impl Stream {
                 received: AtomicU64::new(0),
                 sent: AtomicU64::new(0),
             }),
-        })
+        }
     }
 
     /// A handle on the connection's times and counters.
     pub fn stamps(&self) -> Stamps {
-        Stamps {
-            shared: Arc::clone(&self.shared),
-        }
+        Stamps { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl Stamps {
+    /// First SYN to SYN-ACK, as the kernel measured it, without our own wait for the CPU.
+    pub fn connect_time(&self) -> Duration {
+        self.shared.connect_time
+    }
+
     /// Starts a new exchange: [`Self::first_read`] will be the first byte after now.
     pub fn mark(&self) {
         self.shared.first_read.store(0, Ordering::Relaxed);
         self.shared.first_write.store(0, Ordering::Relaxed);
-        self.shared
-            .marked
-            .store(self.shared.since_opened(Instant::now()), Ordering::Relaxed);
+        self.shared.marked.store(self.shared.since_opened(Instant::now()), Ordering::Relaxed);
     }
 
     /// When the first byte since the last mark reached this machine.
@@ -132,6 +130,14 @@ impl Stamps {
     }
 }
 
+/// The round trip of the handshake: the kernel's only sample so far on a fresh connection. Not
+/// known when a SYN had to be sent again.
+fn handshake_time(socket: &TcpStream) -> Option<Duration> {
+    let info = getsockopt(socket, TcpInfo).ok()?;
+    let sampled = info.tcpi_total_retrans == 0 && info.tcpi_rtt > 0;
+    sampled.then(|| Duration::from_micros(info.tcpi_rtt.into()))
+}
+
 impl Shared {
     fn since_opened(&self, instant: Instant) -> u64 {
         instant.saturating_duration_since(self.opened).as_nanos() as u64 + 1
@@ -145,63 +151,35 @@ impl Shared {
     }
 
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut control = nix::cmsg_space!([TimeSpec; 3]);
-        let mut parts = [IoSliceMut::new(buffer)];
-        let message = recvmsg::<()>(
-            self.socket.as_raw_fd(),
-            &mut parts,
-            Some(&mut control),
-            MsgFlags::empty(),
-        )?;
-        let bytes = message.bytes;
-        if bytes > 0 {
-            let kernel = message.cmsgs().ok().and_then(|mut all| {
-                all.find_map(|one| match one {
-                    ControlMessageOwned::ScmTimestampsns(stamps) => Some(stamps.system),
-                    _ => None,
-                })
-            });
-            self.note_read(bytes, kernel);
+        let received = kernel_stamp::receive(&self.socket, buffer)?;
+        if received.bytes > 0 {
+            self.note_read(&received);
         }
-        Ok(bytes)
+        Ok(received.bytes)
     }
 
-    fn note_read(&self, bytes: usize, kernel: Option<TimeSpec>) {
+    fn note_read(&self, received: &Received) {
         let now = Instant::now();
         let mut nanos = self.since_opened(now);
-        if let Some(age) = kernel.and_then(age) {
+        if let Some(age) = received.age() {
             // The wall clock may step: a stamp from before the last mark or write is not used.
-            let floor = self
-                .marked
-                .load(Ordering::Relaxed)
-                .max(self.first_write.load(Ordering::Relaxed));
+            let floor =
+                self.marked.load(Ordering::Relaxed).max(self.first_write.load(Ordering::Relaxed));
             let stamped = nanos.saturating_sub(age.as_nanos() as u64);
             if stamped >= floor.max(1) {
                 nanos = stamped;
             }
         }
-        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.received.fetch_add(received.bytes as u64, Ordering::Relaxed);
         self.last_read.fetch_max(nanos, Ordering::Relaxed);
-        let _ = self
-            .first_read
-            .compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.first_read.compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     fn note_write(&self, before: Instant, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         let nanos = self.since_opened(before);
-        let _ = self
-            .first_write
-            .compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.first_write.compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
     }
-}
-
-/// How long ago the kernel stamped a packet, by the wall clock it stamps with.
-fn age(stamp: TimeSpec) -> Option<Duration> {
-    let zero = stamp.tv_sec() == 0 && stamp.tv_nsec() == 0;
-    let now = clock_gettime(ClockId::CLOCK_REALTIME).ok()?;
-    let age = Duration::from(now).checked_sub(Duration::from(stamp))?;
-    (!zero).then_some(age)
 }
 
 impl AsyncRead for Stream {
@@ -214,10 +192,7 @@ impl AsyncRead for Stream {
         loop {
             ready!(shared.socket.poll_read_ready(context))?;
             let unfilled = buffer.initialize_unfilled();
-            match shared
-                .socket
-                .try_io(Interest::READABLE, || shared.receive(unfilled))
-            {
+            match shared.socket.try_io(Interest::READABLE, || shared.receive(unfilled)) {
                 Ok(bytes) => {
                     buffer.advance(bytes);
                     return Poll::Ready(Ok(()));

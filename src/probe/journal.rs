@@ -48,10 +48,7 @@ impl Journal {
 
     /// When `phase` has to be over if it starts now.
     pub fn phase_deadline(&self, phase: Phase) -> Instant {
-        let own = self
-            .timeouts
-            .of(phase)
-            .map(|timeout| Instant::now() + timeout);
+        let own = self.timeouts.of(phase).map(|timeout| Instant::now() + timeout);
         own.map_or(self.deadline(), |own| own.min(self.deadline()))
     }
 
@@ -67,6 +64,27 @@ impl Journal {
         let result = bounded(self.phase_deadline(phase), began, work).await;
         self.phases.add(phase, began.elapsed());
         result.map_err(|fault| fault.during(phase))
+    }
+
+    /// Runs `work` as `phase`, which measures itself: a success comes with the time it took.
+    ///
+    /// A failure took the time until now; repeated phases add up.
+    pub async fn measured<T>(
+        &mut self,
+        phase: Phase,
+        work: impl Future<Output = Result<(T, Duration), Fault>>,
+    ) -> Result<T, Failure> {
+        let began = Instant::now();
+        match bounded(self.phase_deadline(phase), began, work).await {
+            Ok((value, took)) => {
+                self.phases.add(phase, took);
+                Ok(value)
+            }
+            Err(fault) => {
+                self.phases.add(phase, began.elapsed());
+                Err(fault.during(phase))
+            }
+        }
     }
 
     /// Replaces the time of `phase` by a better one, e.g. one from kernel timestamps.
@@ -87,6 +105,7 @@ impl Journal {
     /// Takes from a connection what must be read before it closes: counters and `TCP_INFO`.
     pub fn note_connection(&mut self, stamps: &Stamps) {
         self.reply_bytes = stamps.received();
+        self.facts.local_address = stamps.local_addr();
         if let Some(facts) = stamps.tcp_facts() {
             self.facts.tcp = Some(facts);
         }
@@ -129,10 +148,7 @@ pub async fn bounded<T>(
                 return Err(Fault::new(Reason::ScheduleLag, detail));
             }
             let allowed = deadline.saturating_duration_since(began);
-            Err(Fault::new(
-                Reason::Timeout,
-                format!("nothing within {allowed:.1?}"),
-            ))
+            Err(Fault::new(Reason::Timeout, format!("nothing within {allowed:.1?}")))
         }
     }
 }

@@ -80,9 +80,7 @@ impl TcpProbe {
                 read_some(stream, &mut reply).await
             })
             .await?;
-        let first = stamps
-            .first_read()
-            .expect("a read phase that succeeded saw bytes");
+        let first = stamps.first_read().expect("a read phase that succeeded saw bytes");
         let asked = stamps.first_write().unwrap_or(began);
         journal.set_phase(Phase::Processing, first.saturating_duration_since(asked));
         if let Some(regex) = &self.reply_regex {
@@ -119,15 +117,16 @@ pub(super) async fn open(
 ) -> Result<Stream, Failure> {
     let address = match &endpoint.host {
         Host::Ip(ip) => *ip,
-        Host::Name(name) => {
-            journal
-                .phase(Phase::Resolve, resolver.resolve(name, ip))
-                .await?
-        }
+        Host::Name(name) => journal.phase(Phase::Resolve, resolver.resolve(name, ip)).await?,
     };
     let address = SocketAddr::new(address, endpoint.port);
     journal.facts.remote_address = Some(address);
-    journal.phase(Phase::Connect, net::connect(address)).await
+    let connect = async {
+        let stream = net::connect(address).await?;
+        let took = stream.stamps().connect_time();
+        Ok((stream, took))
+    };
+    journal.measured(Phase::Connect, connect).await
 }
 
 /// Appends what one read gives; the end of the stream is `closed`.
@@ -140,8 +139,5 @@ async fn read_some(stream: &mut Stream, reply: &mut Vec<u8>) -> Result<(), Fault
 }
 
 fn mismatch(regex: &Regex, seen: &str) -> Fault {
-    Fault::new(
-        Reason::BodyMismatch,
-        format!("{seen} does not match `{regex}`"),
-    )
+    Fault::new(Reason::BodyMismatch, format!("{seen} does not match `{regex}`"))
 }

@@ -22,9 +22,7 @@ where
     F: Fn(TcpStream) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("loopback has ports");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -41,25 +39,17 @@ pub(crate) fn reset(stream: TcpStream) {
 
 /// An address on loopback where nothing listens.
 pub(crate) async fn refused_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("loopback has ports");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
     listener.local_addr().expect("bound")
 }
 
 pub(crate) fn environment() -> Environment {
-    Environment {
-        resolver: Arc::new(Resolver::default()),
-    }
+    Environment { resolver: Arc::new(Resolver::default()) }
 }
 
 /// Aims `kind` at `address` and executes it once.
 pub(crate) async fn attempt(kind: ModuleKind, expect: Expectation, address: &str) -> Outcome {
-    let module = Module {
-        kind,
-        timeouts: Timeouts::total(TIMEOUT),
-        expect,
-    };
+    let module = Module { kind, timeouts: Timeouts::total(TIMEOUT), expect };
     let spec = module.aim(address).expect("a good address");
     let probe = Probe::prepare(&spec, &environment()).expect("good files");
     probe.attempt().await
@@ -68,9 +58,5 @@ pub(crate) async fn attempt(kind: ModuleKind, expect: Expectation, address: &str
 #[track_caller]
 pub(crate) fn assert_failed(outcome: &Outcome, phase: Phase, reason: Reason) {
     let failure = outcome.failure.as_ref().expect("the attempt must fail");
-    assert_eq!(
-        (failure.phase, failure.reason),
-        (phase, reason),
-        "{failure}"
-    );
+    assert_eq!((failure.phase, failure.reason), (phase, reason), "{failure}");
 }

@@ -1,3 +1,4 @@
+use std::future::Future;
 use std::time::Duration;
 
 use meshprobe::expectation::Expectation;
@@ -6,23 +7,14 @@ use meshprobe::spec::{IpPreference, ModuleKind, TcpModule};
 use regex::bytes::Regex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::support::{assert_failed, attempt, refused_address, reset, server};
+use super::support::{TIMEOUT, assert_failed, attempt, refused_address, reset, server};
 
 fn module() -> TcpModule {
-    TcpModule {
-        send: Some(b"ping\n".to_vec()),
-        reply_regex: None,
-        ip: IpPreference::default(),
-    }
+    TcpModule { send: Some(b"ping\n".to_vec()), reply_regex: None, ip: IpPreference::default() }
 }
 
 async fn ask(module: TcpModule, address: std::net::SocketAddr) -> meshprobe::outcome::Outcome {
-    attempt(
-        ModuleKind::Tcp(module),
-        Expectation::Reply,
-        &address.to_string(),
-    )
-    .await
+    attempt(ModuleKind::Tcp(module), Expectation::Reply, &address.to_string()).await
 }
 
 #[tokio::test]
@@ -38,11 +30,7 @@ async fn a_reply_is_timed_from_request_to_first_byte() {
     assert_eq!(outcome.reply_bytes, 5);
     assert!(outcome.phases.of(Phase::Connect).is_some());
     assert!(outcome.phases.of(Phase::Processing).is_some());
-    assert_eq!(
-        outcome.phases.of(Phase::Resolve),
-        None,
-        "an address literal resolves nothing"
-    );
+    assert_eq!(outcome.phases.of(Phase::Resolve), None, "an address literal resolves nothing");
     assert_eq!(outcome.phases.of(Phase::Tls), None);
     assert_eq!(outcome.facts.tcp.expect("TCP_INFO").retransmits, 0);
 }
@@ -57,11 +45,7 @@ async fn a_refused_port_fails_in_connect() {
 #[tokio::test]
 async fn reset_after_accept_is_not_refused() {
     let address = server(|stream| async move { reset(stream) }).await;
-    assert_failed(
-        &ask(module(), address).await,
-        Phase::Processing,
-        Reason::Reset,
-    );
+    assert_failed(&ask(module(), address).await, Phase::Processing, Reason::Reset);
 }
 
 #[tokio::test]
@@ -83,11 +67,7 @@ async fn silence_is_a_timeout_in_processing() {
         drop(stream);
     })
     .await;
-    assert_failed(
-        &ask(module(), address).await,
-        Phase::Processing,
-        Reason::Timeout,
-    );
+    assert_failed(&ask(module(), address).await, Phase::Processing, Reason::Timeout);
 }
 
 #[tokio::test]
@@ -97,13 +77,49 @@ async fn another_reply_than_stated_is_a_mismatch() {
         let _ = stream.write_all(b"nope\n").await;
     })
     .await;
-    let module = TcpModule {
-        reply_regex: Some(Regex::new("^pong").expect("valid")),
-        ..module()
+    let module = TcpModule { reply_regex: Some(Regex::new("^pong").expect("valid")), ..module() };
+    assert_failed(&ask(module, address).await, Phase::Transfer, Reason::BodyMismatch);
+}
+
+#[tokio::test]
+async fn a_syn_without_an_answer_is_a_timeout_in_connect() {
+    // A listener whose backlog is full drops further SYNs.
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("valid")).expect("loopback has ports");
+    let listener = socket.listen(0).expect("bound");
+    let address = listener.local_addr().expect("bound");
+    let mut queued = Vec::new();
+    for _ in 0..4 {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        queued.push(Box::pin(socket.connect(address)));
+        let _ = poll_once(queued.last_mut().expect("just pushed")).await;
+    }
+    assert_failed(&ask(module(), address).await, Phase::Connect, Reason::Timeout);
+}
+
+/// Starts `future` without waiting for it.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_blocked_machine_is_not_blamed_on_the_network() {
+    let address = server(|stream| async move {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        drop(stream);
+    })
+    .await;
+    // The whole runtime stands still beyond the deadline, as under CPU starvation.
+    let blocker = async {
+        tokio::time::sleep(TIMEOUT / 2).await;
+        std::thread::sleep(TIMEOUT * 2);
     };
-    assert_failed(
-        &ask(module, address).await,
-        Phase::Transfer,
-        Reason::BodyMismatch,
-    );
+    let (outcome, ()) = tokio::join!(ask(module(), address), blocker);
+    assert_failed(&outcome, Phase::Processing, Reason::ScheduleLag);
 }

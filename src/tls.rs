@@ -1,0 +1,224 @@
+//! TLS as a prober needs it: every handshake fresh and full, and the chain that was shown kept
+//! as a fact also when it is not trusted.
+//!
+//! The only user of rustls' configuration. Knows nothing of probes.
+
+mod fault;
+mod inspect;
+mod material;
+mod verify;
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::failure::{Fault, Reason};
+use crate::net::Stream;
+use crate::outcome::TlsFacts;
+use crate::spec::{TlsSettings, TlsVersion};
+use crate::target::Host;
+
+pub use fault::io_fault;
+pub use material::LoadError;
+use verify::{Observed, Observer, OwnCertificate};
+
+/// How long [`settle`] waits for a server that shows neither acceptance nor rejection.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// Makes handshakes as one [`TlsSettings`] states; its files are read once, here.
+#[derive(Clone)]
+pub struct Client {
+    /// Everything but the verifier and the own certificate, which watch one handshake each.
+    base: ClientConfig,
+    observer: Observer,
+    own: Option<Arc<rustls::sign::CertifiedKey>>,
+    server_name: Option<ServerName<'static>>,
+    min_remaining: Option<f64>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Reads the files of `settings`. `default_alpn` is offered when the settings offer none.
+    pub fn load(settings: &TlsSettings, default_alpn: &[&str]) -> Result<Self, LoadError> {
+        let provider = provider();
+        let versions: Vec<_> = [TlsVersion::V1_2, TlsVersion::V1_3]
+            .into_iter()
+            .filter(|version| settings.min_version.is_none_or(|min| *version >= min))
+            .filter(|version| settings.max_version.is_none_or(|max| *version <= max))
+            .map(|version| match version {
+                TlsVersion::V1_2 => &rustls::version::TLS12,
+                TlsVersion::V1_3 => &rustls::version::TLS13,
+            })
+            .collect();
+        let observer = Observer::load(settings, &provider)?;
+        let mut base = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&versions)
+            .map_err(|error| LoadError::settings("tls.min_version", error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(observer.clone()))
+            .with_no_client_auth();
+        base.resumption = Resumption::disabled();
+        base.alpn_protocols = match settings.alpn.as_slice() {
+            [] => default_alpn.iter().map(|name| name.as_bytes().to_vec()).collect(),
+            stated => stated.iter().map(|name| name.as_bytes().to_vec()).collect(),
+        };
+        let server_name = settings.server_name.as_ref().map(|name| {
+            ServerName::try_from(name.clone()).map_err(|_| {
+                LoadError::settings(
+                    "tls.server_name",
+                    format!("`{name}` is no DNS name or address"),
+                )
+            })
+        });
+        Ok(Self {
+            base,
+            observer,
+            own: settings.identity.as_ref().map(material::own_certificate).transpose()?,
+            server_name: server_name.transpose()?,
+            min_remaining: settings.min_remaining,
+        })
+    }
+
+    /// One fresh, full handshake over `stream`.
+    ///
+    /// `host` is verified and sent as SNI (unless it is an address) when the settings state no
+    /// server name. `facts` are filled as far as it came, also when it fails or a deadline drops
+    /// this future.
+    pub async fn handshake(
+        &self,
+        stream: Stream,
+        host: &Host,
+        facts: &mut Option<TlsFacts>,
+    ) -> Result<TlsStream<Stream>, Fault> {
+        let name = self.name(host)?;
+        let observed = Arc::new(Observed::default());
+        let mut config = self.base.clone();
+        let observer = self.observer.watching(&observed);
+        config.dangerous().set_certificate_verifier(Arc::new(observer));
+        config.client_auth_cert_resolver =
+            Arc::new(OwnCertificate::new(self.own.clone(), Arc::clone(&observed)));
+        let mut filled = FillOnDrop { facts, observed };
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = connector.connect(name, stream).await.map_err(|error| io_fault(&error))?;
+        let (_, session) = stream.get_ref();
+        filled.session(session);
+        drop(filled);
+        if session.handshake_kind() == Some(HandshakeKind::Resumed) {
+            return Err(Fault::new(Reason::Unclassified, "the session was resumed"));
+        }
+        if let (Some(min), Some(facts)) = (self.min_remaining, facts.as_ref()) {
+            inspect::check_remaining(&facts.chain, min, SystemTime::now())?;
+        }
+        Ok(stream)
+    }
+
+    fn name(&self, host: &Host) -> Result<ServerName<'static>, Fault> {
+        if let Some(name) = &self.server_name {
+            return Ok(name.clone());
+        }
+        match host {
+            Host::Ip(ip) => Ok(ServerName::IpAddress((*ip).into())),
+            Host::Name(name) => {
+                let bare = name.strip_suffix('.').unwrap_or(name);
+                ServerName::try_from(bare.to_owned()).map_err(|_| {
+                    let detail =
+                        format!("`{name}` cannot be in a certificate: state a server name");
+                    Fault::new(Reason::CertNameMismatch, detail)
+                })
+            }
+        }
+    }
+}
+
+/// Writes what the handshake showed into the facts however it ends.
+struct FillOnDrop<'a> {
+    facts: &'a mut Option<TlsFacts>,
+    observed: Arc<Observed>,
+}
+
+impl FillOnDrop<'_> {
+    fn session(&mut self, session: &rustls::ClientConnection) {
+        let facts = self.facts.get_or_insert_default();
+        facts.version = session.protocol_version().and_then(version_name);
+        facts.cipher = session.negotiated_cipher_suite().map(|suite| {
+            let name = format!("{:?}", suite.suite());
+            name.replace("TLS13_", "TLS_")
+        });
+        facts.group = session.negotiated_key_exchange_group().map(|g| format!("{:?}", g.name()));
+        facts.alpn = session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+    }
+}
+
+impl Drop for FillOnDrop<'_> {
+    fn drop(&mut self) {
+        let chain = self.observed.chain();
+        let requested = self.observed.client_certificate_requested();
+        if self.facts.is_none() && chain.is_empty() {
+            return;
+        }
+        let facts = self.facts.get_or_insert_default();
+        facts.client_certificate_requested = Some(requested);
+        inspect::describe(&chain, facts);
+    }
+}
+
+/// After a handshake in which the server asked for a client certificate: waits until it accepts
+/// or rejects.
+///
+/// In TLS 1.3 the client believes it is done before the server has looked at its certificate, and
+/// writing first can lose the alert `certificate_required` to a RST. Acceptance shows as a session
+/// ticket; a server that sends none is taken as accepting after 250 ms of silence.
+pub async fn settle(stream: &mut TlsStream<Stream>, facts: &TlsFacts) -> Result<(), Fault> {
+    let asked = facts.client_certificate_requested == Some(true);
+    if !asked || stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Ok(());
+    }
+    let end = Instant::now() + SETTLE;
+    let tickets = |stream: &TlsStream<Stream>| stream.get_ref().1.tls13_tickets_received();
+    while tickets(stream) == 0 {
+        // Nothing is taken from the stream: a server may speak first, as HTTP/2 servers do with
+        // their settings, and that is acceptance as well.
+        tokio::select! {
+            biased;
+            read = stream.fill_buf() => return match read {
+                Ok([]) => Err(Fault::new(Reason::Closed, "closed after the handshake")),
+                Ok(_) => Ok(()),
+                Err(error) => Err(io_fault(&error)),
+            },
+            () = tokio::time::sleep_until(end) => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// Ends a session in the orderly way (close_notify); errors do not matter any more.
+pub async fn close(mut stream: TlsStream<Stream>) {
+    let _ = stream.shutdown().await;
+}
+
+fn version_name(version: ProtocolVersion) -> Option<&'static str> {
+    match version {
+        ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
+        ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
+        _ => None,
+    }
+}
+
+/// The one TLS provider, aws-lc-rs, made once.
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<rustls::crypto::CryptoProvider>> = OnceLock::new();
+    let made = || Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Arc::clone(PROVIDER.get_or_init(made))
+}
