@@ -78,8 +78,8 @@ pub fn prepare(
             made[at].clone()
         });
         let kept = previous.iter().find(|target| {
-            target.serves(spec, control.as_ref(), config.identity.vantage)
-                && !(files_changed && !files(spec).is_empty())
+            let same_files = !files_changed || files(spec).is_empty();
+            same_files && target.serves(spec, control.as_ref(), config.identity.vantage)
         });
         if let Some(kept) = kept {
             made[at] = Some(Arc::clone(kept));

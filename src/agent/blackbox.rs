@@ -25,6 +25,8 @@ use crate::target::{Host, ProbeKind, TargetName};
 const SCRAPE_OFFSET: f64 = 0.5;
 /// An attempt is not made shorter than this by a scrape timeout.
 const SHORTEST: f64 = 0.1;
+/// Nor is a longer scrape timeout than this believed.
+const LONGEST: f64 = 86_400.0;
 
 /// A request that is answered without an attempt.
 struct Refusal(StatusCode, String);
@@ -119,7 +121,7 @@ fn shorten(spec: &mut ProbeSpec, request: &Request<Incoming>) -> Result<(), Stri
     let seconds: Option<f64> = value.to_str().ok().and_then(|value| value.parse().ok());
     let seconds = seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
     let seconds = seconds.ok_or_else(|| format!("{HEADER} must be a number of seconds above 0"))?;
-    let bound = (seconds - SCRAPE_OFFSET).max(SHORTEST).min(86_400.0);
+    let bound = (seconds - SCRAPE_OFFSET).clamp(SHORTEST, LONGEST);
     spec.timeouts.total = spec.timeouts.total.min(Duration::from_secs_f64(bound));
     Ok(())
 }

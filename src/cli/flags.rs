@@ -36,6 +36,7 @@ pub(crate) struct Flags {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one value per process")]
 pub(crate) enum Command {
     /// Make one attempt from here and tell everything about it.
     #[command(subcommand)]
