@@ -1,5 +1,24 @@
 //! The configuration of an agent, checked and complete. See `config/example.yaml`.
 
+mod decode;
+mod load;
+mod mistake;
+mod module;
+mod node;
+mod origin;
+mod print;
+mod quantity;
+mod server;
+mod target;
+
+pub use load::{load, parse, read};
+pub use mistake::{Mistake, Position, tidy};
+pub use node::MAX_BYTES;
+pub use origin::Origins;
+pub use quantity::{parse_duration, parse_size, print_duration, print_size};
+pub use server::DEFAULT_BUCKETS;
+pub use target::MAX_TARGETS;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,6 +48,8 @@ pub struct Config {
     pub modules: BTreeMap<String, Module>,
     /// What is probed continuously.
     pub targets: Vec<TargetSpec>,
+    /// Where in the text the above was written; no part of what it says.
+    pub origins: Origins,
 }
 
 /// Who an agent is: constant labels of its metrics and attempts.

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod net;
 pub mod outcome;
 pub mod probe;
+pub mod responder;
 pub mod schedule;
 pub mod spec;
 pub mod target;

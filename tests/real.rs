@@ -1,0 +1,10 @@
+//! The same probes against servers that others wrote: CoreDNS, Envoy, nginx, Prometheus.
+//!
+//! Needs the tools that `make tools` installs, so only `make test` and `cargo test --test real`
+//! run it.
+
+mod real {
+    mod envoy;
+    mod pki;
+    mod support;
+}
