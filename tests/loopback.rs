@@ -8,6 +8,7 @@ mod loopback {
     mod http;
     mod http_bad;
     mod http_support;
+    mod http_tls;
     mod resolve;
     mod support;
     mod tcp;

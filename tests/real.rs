@@ -5,6 +5,7 @@
 
 mod real {
     mod envoy;
+    mod nginx;
     mod pki;
     mod support;
 }

@@ -276,6 +276,18 @@ async fn a_compression_bomb_is_too_large_a_body() {
 }
 
 #[tokio::test]
+async fn the_limit_counts_decompressed_bytes_to_the_last() {
+    let plain = "well ".repeat(5000).into_bytes();
+    for (coding, body) in [("gzip", gzip(&plain)), ("deflate", deflated(&plain, true))] {
+        let address = encoded(coding, body).await;
+        let limited = |body_limit| HttpModule { decompress: true, body_limit, ..module() };
+        assert_eq!(status_of(&ask(limited(25_000), address).await), 200);
+        let outcome = ask(limited(24_999), address).await;
+        assert_failed(&outcome, Phase::Transfer, Reason::BodyTooLarge);
+    }
+}
+
+#[tokio::test]
 async fn broken_compression_is_malformed() {
     let plain = "well ".repeat(5000).into_bytes();
     let cut = |mut body: Vec<u8>| {
