@@ -16,6 +16,7 @@ use meshprobe::outcome::Outcome;
 use meshprobe::probe::Probe;
 use meshprobe::spec::{HoldModule, TlsSettings};
 use meshprobe::spec::{HttpModule, HttpVersion, IpPreference, Module, ModuleKind, Timeouts};
+use regex::bytes::Regex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -90,6 +91,19 @@ pub(crate) fn hold_within(
     let module =
         HoldModule { heartbeat, hold, tls: TlsSettings::default(), ip: IpPreference::default() };
     prepare(ModuleKind::Hold(module), &address.to_string(), timeouts)
+}
+
+pub(crate) fn matching(module: HttpModule, regex: &str) -> HttpModule {
+    HttpModule { body_regex: Some(Regex::new(regex).expect("valid")), ..module }
+}
+
+pub(crate) fn status_of(outcome: &Outcome) -> u16 {
+    assert_eq!(outcome.failure, None);
+    outcome.facts.http.as_ref().expect("a response").status
+}
+
+pub(crate) fn text(body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    Response::new(Full::new(body.into()))
 }
 
 /// A good server that speaks HTTP/1.1 and HTTP/2.
