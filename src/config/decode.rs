@@ -41,13 +41,7 @@ pub(super) struct Field<'a> {
 impl<'a> Field<'a> {
     /// The whole text.
     pub(super) fn root(node: &'a Node, book: &'a Book) -> Self {
-        Self {
-            path: String::new(),
-            at: node.at,
-            node,
-            book,
-            secret: false,
-        }
+        Self { path: String::new(), at: node.at, node, book, secret: false }
     }
 
     /// The same field, its value never shown.
@@ -86,17 +80,15 @@ impl<'a> Field<'a> {
             Value::List(_) => "is a list",
             Value::Map(_) => "is a map",
         };
-        self.wrong(problem, fix);
+        if self.path.is_empty() {
+            self.unvalued(format!("the configuration {problem}"), fix);
+        } else {
+            self.wrong(problem, fix);
+        }
     }
 
     fn child(&self, path: String, node: &'a Node) -> Self {
-        Self {
-            path,
-            at: node.at,
-            node,
-            book: self.book,
-            secret: self.secret,
-        }
+        Self { path, at: node.at, node, book: self.book, secret: self.secret }
     }
 
     /// A scalar as text.
@@ -180,14 +172,7 @@ impl<'a> Field<'a> {
                 let inside = number.filter(|number| range.contains(number));
                 if inside.is_none() {
                     let whole = real.fract() == 0.0;
-                    self.wrong(
-                        if whole {
-                            "is out of range"
-                        } else {
-                            "is not whole"
-                        },
-                        fix,
-                    );
+                    self.wrong(if whole { "is out of range" } else { "is not whole" }, fix);
                 }
                 inside
             }
@@ -226,7 +211,8 @@ impl<'a> Field<'a> {
                 let cause = last
                     .unwrap_or_default()
                     .trim()
-                    .trim_start_matches("error: ");
+                    .trim_start_matches("error: ")
+                    .trim_end_matches('.');
                 self.wrong(
                     format!("is not a regular expression: {cause}"),
                     "mend it; a literal ( [ { . * + ? needs a backslash",
@@ -239,10 +225,7 @@ impl<'a> Field<'a> {
     pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         let duration = parse_duration(self.text()?);
         match duration {
-            None => self.wrong(
-                "is not a duration",
-                "write a number with ms, s, m or h, e.g. 5s",
-            ),
+            None => self.wrong("is not a duration", "write a number with ms, s, m or h, e.g. 5s"),
             Some(duration) if !range.contains(&duration) => {
                 let (low, high) = (print_duration(*range.start()), print_duration(*range.end()));
                 self.wrong("is out of range", format!("write {low} to {high}"));
@@ -323,7 +306,7 @@ impl<'a> Field<'a> {
         for (key, node) in entries {
             let Some(name) = key.as_text() else {
                 let key = self.child(self.path.clone(), key);
-                key.wrong("has a key that is no text", "write `key: value`");
+                key.wrong("there is a key that is no text", "write `key: value`");
                 continue;
             };
             let path = match self.path.as_str() {
@@ -338,11 +321,7 @@ impl<'a> Field<'a> {
                 continue;
             }
             kept.insert(name, key.at);
-            list.push(Entry {
-                name,
-                at: key.at,
-                field,
-            });
+            list.push(Entry { name, at: key.at, field });
         }
         list
     }
@@ -389,10 +368,7 @@ pub(super) struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// The field at the place of its key.
     pub(super) fn key(&self) -> Field<'a> {
-        Field {
-            at: self.at,
-            ..self.field.clone()
-        }
+        Field { at: self.at, ..self.field.clone() }
     }
 }
 

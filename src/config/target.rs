@@ -50,10 +50,7 @@ pub(super) fn defaults(field: Option<&Field<'_>>) -> Defaults {
         return defaults;
     };
     let interval = fields.take("interval");
-    set(
-        &mut defaults.interval,
-        interval.map(|f| f.duration(intervals())),
-    );
+    set(&mut defaults.interval, interval.map(|f| f.duration(intervals())));
     let timeout = fields.take("timeout");
     set(&mut defaults.timeout, timeout.map(|f| f.duration(TIMEOUT)));
     let jitter = fields.take("jitter");
@@ -135,22 +132,24 @@ fn target<'a>(
     modules: Option<&Questions>,
 ) -> (Decoded, Names<'a>) {
     let mut fields = field.fields();
-    let names = Names {
-        name: fields.require("name", "write a name that is unique among the targets"),
-        control: fields.take("control"),
-    };
-    let name = names.name.as_ref().and_then(|f| f.parse("a target name"));
+    let name_field = fields.require("name", "write a name that is unique among the targets");
+    let name = name_field.as_ref().and_then(|f| f.parse("a target name"));
     let address = fields.require("address", "write host:port, a URL, or for dns a name");
+    let address = address.and_then(|field| Some((field.filled()?, field)));
     let question = asked(&mut fields, defaults, modules);
-    let probe = question.as_ref().and_then(|question| {
-        let (address, kind) = (address.as_ref()?, question.kind());
-        let aimed = question.module.aim(address.filled()?);
-        address.accept(aimed, &format!("an address for a {kind} probe"))
+    let probe = question.as_ref().zip(address);
+    let probe = probe.and_then(|(question, (address, field))| {
+        // User information of a URL is refused, and not shown.
+        let secret = address.contains('@');
+        let field = if secret { field.hidden() } else { field };
+        let what = format!("an address for {}", question.kind());
+        field.accept(question.module.aim(address), &what)
     });
     let max_in_flight = whole(&mut fields, "max_in_flight", MOST_IN_FLIGHT);
     let max_in_flight = max_in_flight.unwrap_or(defaults.max_in_flight);
     let cadence = cadence(&mut fields, defaults, question.as_ref(), max_in_flight);
     let via = fields.take("via").and_then(|f| f.word(&VIAS));
+    let names = Names { name: name_field, control: fields.take("control") };
     fields.finish();
     let spec = name.clone().zip(probe).map(|(name, probe)| TargetSpec {
         name,
@@ -197,8 +196,8 @@ fn asked(
     };
     let inherited = base.module.timeouts;
     let total = base.sound.then_some(inherited.total);
-    let kind = Some(&base.module.kind).filter(|_| base.sound);
-    let timeouts = timeouts(fields, total, inherited.phases, kind);
+    let kind = &base.module.kind;
+    let timeouts = timeouts(fields, total, inherited.phases, Some(kind));
     let expect = expectation(fields, base.kind());
     Some(Question {
         module: Module {
@@ -225,10 +224,7 @@ fn find<'q>(field: &Field<'_>, modules: Option<&'q Questions>) -> Option<&'q Que
             if modules.len() > known.len() {
                 known.push("others".to_owned());
             }
-            format!(
-                "define it under `modules`, where there are {}",
-                listed(known, "and")
-            )
+            format!("define it under `modules`, where there are {}", listed(known, "and"))
         }
     };
     field.wrong("is not a module", fix);
@@ -241,21 +237,15 @@ fn cadence(
     question: Option<&Question>,
     max_in_flight: u32,
 ) -> Cadence {
-    let hold = question
-        .filter(|question| question.sound)
-        .and_then(|q| match &q.module.kind {
-            ModuleKind::Hold(module) => Some(module.hold),
-            ModuleKind::Dns(_) | ModuleKind::Tcp(_) | ModuleKind::Tls(_) | ModuleKind::Http(_) => {
-                None
-            }
-        });
+    let hold = question.and_then(|question| match &question.module.kind {
+        ModuleKind::Hold(module) => Some(module.hold),
+        ModuleKind::Dns(_) | ModuleKind::Tcp(_) | ModuleKind::Tls(_) | ModuleKind::Http(_) => None,
+    });
     let stated = fields.take("interval");
     let interval = match &stated {
         Some(field) => field.duration(intervals()),
         // Connections are held one after the other unless stated otherwise.
-        None => defaults
-            .interval
-            .map(|interval| interval.max(hold.unwrap_or_default())),
+        None => defaults.interval.map(|interval| interval.max(hold.unwrap_or_default())),
     };
     if let (Some(field), Some(interval), Some(hold)) = (&stated, interval, hold)
         && interval.saturating_mul(max_in_flight) < hold
@@ -267,11 +257,8 @@ fn cadence(
         );
     }
     let jitter = fields.take("jitter").and_then(|f| f.real(0.0..=0.5));
-    Cadence::new(
-        interval.unwrap_or(Cadence::MAX_INTERVAL),
-        jitter.unwrap_or(defaults.jitter),
-    )
-    .expect("both are in the range that Cadence demands")
+    Cadence::new(interval.unwrap_or(Cadence::MAX_INTERVAL), jitter.unwrap_or(defaults.jitter))
+        .expect("both are in the range that Cadence demands")
 }
 
 fn check_control(
@@ -291,20 +278,10 @@ fn check_control(
         return None;
     };
     if target.name.as_ref() == Some(&name) {
-        field.wrong(
-            "is the target itself",
-            "name another target, to the same address",
-        );
+        field.wrong("is the target itself", "name another target, to the same address");
     } else if control.expect == Some(Expectation::Denied) {
-        field.wrong(
-            "expects to be denied itself",
-            "name a target that must be answered",
-        );
-    } else if target
-        .expect
-        .as_ref()
-        .is_some_and(|e| *e != Expectation::Denied)
-    {
+        field.wrong("expects to be denied itself", "name a target that must be answered");
+    } else if target.expect.as_ref().is_some_and(|e| *e != Expectation::Denied) {
         field.wrong(
             "controls nothing, because no denial is expected here",
             "leave it out, or write `expect: denied`",
