@@ -3,7 +3,9 @@
 mod loopback {
     mod dns;
     mod dns_server;
+    mod pki;
     mod resolve;
     mod support;
     mod tcp;
+    mod tls;
 }
