@@ -4,13 +4,24 @@
 //! schedule spec`), edges (`config net tls drain telemetry`), capabilities (`probe metrics
 //! responder window`), engine (`runner plan`), roles (`agent lab`), and `cli`.
 
+pub mod agent;
+pub mod cli;
 pub mod config;
+pub mod drain;
 pub mod expectation;
 pub mod failure;
+#[cfg(feature = "lab")]
+pub mod lab;
+pub mod metrics;
 pub mod net;
 pub mod outcome;
+pub mod plan;
 pub mod probe;
+pub mod responder;
+pub mod runner;
 pub mod schedule;
 pub mod spec;
 pub mod target;
+pub mod telemetry;
 pub mod tls;
+pub mod window;

@@ -19,6 +19,7 @@ pub use tcp_info::TcpInfo;
 use std::net::SocketAddr;
 
 use tokio::net::TcpSocket;
+use tokio::time::Instant;
 
 use crate::failure::Fault;
 
@@ -33,6 +34,7 @@ pub async fn connect(address: SocketAddr) -> Result<Stream, Fault> {
     }
     .map_err(told)?;
     socket.set_nodelay(true).map_err(told)?;
+    let began = Instant::now();
     let stream = socket.connect(address).await.map_err(told)?;
-    Stream::new(stream).map_err(told)
+    Ok(Stream::new(stream, began.elapsed()))
 }

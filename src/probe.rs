@@ -4,6 +4,8 @@
 //! returns an error: whatever happens is an [`Outcome`].
 
 mod dns;
+mod hold;
+mod http;
 pub mod journal;
 mod tcp;
 mod tls;
@@ -30,7 +32,11 @@ pub enum Probe {
     /// A TCP connection.
     Tcp(tcp::TcpProbe),
     /// A TLS handshake.
-    Tls(tls::TlsProbe),
+    Tls(Box<tls::TlsProbe>),
+    /// One HTTP request.
+    Http(Box<http::HttpProbe>),
+    /// A held connection.
+    Hold(Box<hold::HoldProbe>),
 }
 
 impl Probe {
@@ -44,9 +50,17 @@ impl Probe {
                 Ok(Self::Tcp(tcp::TcpProbe::new(module, endpoint, spec, environment)))
             }
             Ask::Tls { module, endpoint } => {
-                Ok(Self::Tls(tls::TlsProbe::new(module, endpoint, spec, environment)?))
+                let probe = tls::TlsProbe::new(module, endpoint, spec, environment)?;
+                Ok(Self::Tls(Box::new(probe)))
             }
-            _ => unreachable!("the other probes land with the next commits"),
+            Ask::Http { module, url } => {
+                let probe = http::HttpProbe::new(module, url, spec, environment)?;
+                Ok(Self::Http(Box::new(probe)))
+            }
+            Ask::Hold { module, url } => {
+                let probe = hold::HoldProbe::new(module, url, spec, environment)?;
+                Ok(Self::Hold(Box::new(probe)))
+            }
         }
     }
 
@@ -56,6 +70,8 @@ impl Probe {
             Self::Dns(probe) => probe.attempt().await,
             Self::Tcp(probe) => probe.attempt().await,
             Self::Tls(probe) => probe.attempt().await,
+            Self::Http(probe) => probe.attempt().await,
+            Self::Hold(probe) => probe.attempt().await,
         }
     }
 }

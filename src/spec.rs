@@ -176,7 +176,10 @@ pub enum InvalidAddress {
     #[error(transparent)]
     Endpoint(#[from] InvalidEndpoint),
     /// No `http://` or `https://` URL.
-    #[error("must be an http:// or https:// URL with a host and without user information")]
+    #[error(
+        "must be an http:// or https:// URL of at most 8192 characters, with a host and without \
+         user information"
+    )]
     Url,
     /// No name that DNS can ask for.
     #[error("must be a DNS name: labels of 1 to 63 characters, 253 in all")]
@@ -186,7 +189,8 @@ pub enum InvalidAddress {
     AlreadyAimed,
 }
 
-/// An `http://` or `https://` URL with a host and no user information.
+/// An `http://` or `https://` URL of at most 8192 characters, with a host and no user
+/// information.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpUrl(Url);
 
@@ -210,7 +214,8 @@ impl HttpUrl {
         let bare = url.username().is_empty() && url.password().is_none();
         let scheme = matches!(url.scheme(), "http" | "https");
         let port = url.port() != Some(0);
-        if bare && scheme && port && url.has_host() {
+        let length = url.as_str().len() <= 8192;
+        if bare && scheme && port && length && url.has_host() {
             Ok(Self(url))
         } else {
             Err(InvalidAddress::Url)

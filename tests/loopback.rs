@@ -2,6 +2,7 @@
 
 mod loopback {
     mod dns;
+    mod dns_paths;
     mod dns_server;
     mod pki;
     mod resolve;

@@ -36,6 +36,7 @@ pub struct Stamps {
 struct Shared {
     socket: TcpStream,
     opened: Instant,
+    connect_time: Duration,
     /// Nanoseconds since `opened`, plus one; 0 is "never".
     marked: AtomicU64,
     first_read: AtomicU64,
@@ -46,12 +47,15 @@ struct Shared {
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream) -> io::Result<Self> {
+    /// Takes over a socket whose connect took `waited` by our own clock.
+    pub(super) fn new(socket: TcpStream, waited: Duration) -> Self {
         kernel_stamp::enable(&socket);
-        Ok(Self {
+        let connect_time = handshake_time(&socket).filter(|kernel| *kernel < waited);
+        Self {
             shared: Arc::new(Shared {
                 socket,
                 opened: Instant::now(),
+                connect_time: connect_time.unwrap_or(waited),
                 marked: AtomicU64::new(0),
                 first_read: AtomicU64::new(0),
                 last_read: AtomicU64::new(0),
@@ -59,7 +63,7 @@ impl Stream {
                 received: AtomicU64::new(0),
                 sent: AtomicU64::new(0),
             }),
-        })
+        }
     }
 
     /// A handle on the connection's times and counters.
@@ -69,6 +73,11 @@ impl Stream {
 }
 
 impl Stamps {
+    /// First SYN to SYN-ACK, as the kernel measured it, without our own wait for the CPU.
+    pub fn connect_time(&self) -> Duration {
+        self.shared.connect_time
+    }
+
     /// Starts a new exchange: [`Self::first_read`] will be the first byte after now.
     pub fn mark(&self) {
         self.shared.first_read.store(0, Ordering::Relaxed);
@@ -119,6 +128,14 @@ impl Stamps {
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.shared.socket.local_addr().ok()
     }
+}
+
+/// The round trip of the handshake: the kernel's only sample so far on a fresh connection. Not
+/// known when a SYN had to be sent again.
+fn handshake_time(socket: &TcpStream) -> Option<Duration> {
+    let info = getsockopt(socket, TcpInfo).ok()?;
+    let sampled = info.tcpi_total_retrans == 0 && info.tcpi_rtt > 0;
+    sampled.then(|| Duration::from_micros(info.tcpi_rtt.into()))
 }
 
 impl Shared {

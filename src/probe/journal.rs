@@ -66,6 +66,27 @@ impl Journal {
         result.map_err(|fault| fault.during(phase))
     }
 
+    /// Runs `work` as `phase`, which measures itself: a success comes with the time it took.
+    ///
+    /// A failure took the time until now; repeated phases add up.
+    pub async fn measured<T>(
+        &mut self,
+        phase: Phase,
+        work: impl Future<Output = Result<(T, Duration), Fault>>,
+    ) -> Result<T, Failure> {
+        let began = Instant::now();
+        match bounded(self.phase_deadline(phase), began, work).await {
+            Ok((value, took)) => {
+                self.phases.add(phase, took);
+                Ok(value)
+            }
+            Err(fault) => {
+                self.phases.add(phase, began.elapsed());
+                Err(fault.during(phase))
+            }
+        }
+    }
+
     /// Replaces the time of `phase` by a better one, e.g. one from kernel timestamps.
     pub fn set_phase(&mut self, phase: Phase, duration: Duration) {
         self.phases.set(phase, duration);

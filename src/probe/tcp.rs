@@ -121,7 +121,12 @@ pub(super) async fn open(
     };
     let address = SocketAddr::new(address, endpoint.port);
     journal.facts.remote_address = Some(address);
-    journal.phase(Phase::Connect, net::connect(address)).await
+    let connect = async {
+        let stream = net::connect(address).await?;
+        let took = stream.stamps().connect_time();
+        Ok((stream, took))
+    };
+    journal.measured(Phase::Connect, connect).await
 }
 
 /// Appends what one read gives; the end of the stream is `closed`.

@@ -77,10 +77,11 @@ async fn receive(
     buffer: &mut [u8],
     sent: Instant,
 ) -> io::Result<(usize, Instant)> {
-    // An ICMP error alone makes a datagram socket neither readable nor closed.
-    let interest = Interest::READABLE.add(Interest::ERROR);
+    // An ICMP error alone makes a datagram socket neither readable nor closed. Waiting takes both
+    // interests together, trying only one at a time (tokio clears readiness by single interest).
     loop {
-        socket.ready(interest).await?;
+        let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
+        let interest = if ready.is_readable() { Interest::READABLE } else { Interest::ERROR };
         match socket.try_io(interest, || kernel_stamp::receive(socket, buffer)) {
             Ok(received) => {
                 let now = Instant::now();

@@ -1,0 +1,31 @@
+# What a contributor runs. `make test` needs a Debian machine with Rust and nothing else.
+
+# The pinned release, so that a new lint or advisory format never breaks an old commit.
+CARGO_DENY := 0.20.2
+TOOLS := target/tools
+
+# Real servers share the cores with the tests that ask them.
+REAL_THREADS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help test tools lint deny
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+test: tools ## all tests: pure, loopback, and against CoreDNS, Envoy, nginx, Prometheus
+	cargo test --locked
+	cargo test --locked --test real -- --test-threads=$(REAL_THREADS)
+
+tools: ## install what the tests need; the second time at once
+	tests/tools.sh
+
+lint: ## formatting, clippy with warnings as errors
+	cargo fmt --check
+	cargo clippy --locked --all-targets --test real -- -D warnings
+
+deny: $(TOOLS)/bin/cargo-deny ## licences, banned crates and sources of the dependency tree
+	$(TOOLS)/bin/cargo-deny --locked check bans licenses sources
+
+$(TOOLS)/bin/cargo-deny:
+	cargo install cargo-deny --locked --version $(CARGO_DENY) --root $(TOOLS)

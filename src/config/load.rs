@@ -1,0 +1,134 @@
+//! From text to a checked configuration, or to everything that is wrong with it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::config::decode::{Book, Entry, Field};
+use crate::config::mistake::Mistake;
+use crate::config::module::module;
+use crate::config::node::{MAX_BYTES, Node};
+use crate::config::target::{Questions, defaults, targets};
+use crate::config::{Config, Origins, server};
+use crate::target::TargetName;
+
+/// Reads the configuration in `text`; what it leaves out comes from `environment`
+/// (`MESHPROBE_NODE`, `HOSTNAME`, `MESHPROBE_ZONE`, `MESHPROBE_VANTAGE`) or is the default.
+///
+/// Touches neither files nor network. Errors are all mistakes at once, in the order of the text.
+pub fn parse(text: &str, environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistake>> {
+    let root = Node::read(text).map_err(|mistake| vec![mistake])?;
+    let book = Book::default();
+    let config = decode(&Field::root(&root, &book), environment);
+    match book.mistakes.count() {
+        0 => Ok(Config {
+            origins: Origins { files: book.files.into_inner(), ..config.origins },
+            ..config
+        }),
+        _ => Err(book.mistakes.into_sorted()),
+    }
+}
+
+/// Reads a file that is to be parsed: at most 1 MiB of UTF-8.
+pub fn read(path: &Path) -> io::Result<String> {
+    content(path).and_then(utf8)
+}
+
+/// The bytes of a file, at most [`MAX_BYTES`].
+pub(super) fn content(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = File::open(path)?.take(MAX_BYTES as u64 + 1);
+    file.read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_BYTES {
+        let problem = "larger than 1 MiB";
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+    }
+    Ok(bytes)
+}
+
+/// The text in `bytes`.
+pub(super) fn utf8(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let problem = format!("not UTF-8, from byte {at} on");
+        io::Error::new(io::ErrorKind::InvalidData, problem)
+    })
+}
+
+/// [`read`], then [`parse`].
+pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistake>> {
+    match read(path) {
+        Ok(text) => parse(&text, environment),
+        Err(error) => Err(vec![Mistake::of_text(
+            format!("cannot be read: {error}"),
+            "name a readable YAML file of at most 1 MiB",
+        )]),
+    }
+}
+
+fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
+    if root.is_null() {
+        root.unvalued("the configuration is empty", "write at least `targets: []`");
+    }
+    let mut fields = root.fields();
+    let identity = server::identity(&mut fields, environment);
+    let admin = server::admin(fields.take("admin").as_ref());
+    let responder = fields.take("responder");
+    let responder = responder.map(|field| server::responder(&field, admin.listen));
+    let limits = server::limits(fields.take("limits").as_ref());
+    let buckets = server::buckets(fields.take("buckets").as_ref());
+    let resolv_conf = fields.take("resolv_conf").and_then(|field| field.file());
+    let defaults = defaults(fields.take("defaults").as_ref());
+
+    let modules = fields.take("modules");
+    let known = modules.as_ref().is_none_or(|f| f.is_map() || f.is_null());
+    let modules = modules.map_or_else(Questions::new, |field| {
+        let entries = field.entries().into_iter();
+        entries
+            .map(|entry| {
+                check_name(&entry);
+                (entry.name.to_owned(), module(&entry.field, defaults.timeout))
+            })
+            .collect()
+    });
+    let targets = fields
+        .take("targets")
+        .map_or_else(Vec::new, |field| targets(&field, &defaults, known.then_some(&modules)));
+    fields.finish();
+
+    let mut origins = Origins::default();
+    for target in &targets {
+        if let Some(spec) = &target.spec {
+            let block = target.block.clone();
+            origins.targets.insert(spec.name.clone(), block);
+        }
+    }
+    for (name, question) in &modules {
+        if let Some(question) = question {
+            origins.modules.insert(name.clone(), question.block.clone());
+        }
+    }
+    Config {
+        identity,
+        admin,
+        responder,
+        limits,
+        buckets,
+        resolv_conf: resolv_conf.unwrap_or_else(|| PathBuf::from("/etc/resolv.conf")),
+        modules: modules
+            .into_iter()
+            .filter_map(|(name, question)| Some((name, question?.module)))
+            .collect(),
+        targets: targets.into_iter().filter_map(|target| target.spec).collect(),
+        origins,
+    }
+}
+
+/// Modules are named as targets are: `/probe?module=` must be able to carry the name.
+fn check_name(entry: &Entry<'_>) {
+    if let Err(error) = entry.name.parse::<TargetName>() {
+        let fix = format!("it {error}");
+        entry.key().unvalued("is not a module name", fix);
+    }
+}

@@ -1,0 +1,261 @@
+//! Questions: what is asked, within which time, and what must come back. The parts that a module
+//! and a target with a block of its own share.
+
+mod dns;
+mod http;
+mod tls;
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+pub(super) use dns::TRANSPORTS;
+pub(super) use http::VERSIONS as HTTP_VERSIONS;
+pub(super) use tls::VERSIONS as TLS_VERSIONS;
+
+use crate::config::decode::{Field, Fields};
+use crate::config::server::set;
+use crate::expectation::Expectation;
+use crate::failure::Phase;
+use crate::spec::{
+    HoldModule, IpFamily, IpPreference, Module, ModuleKind, TcpModule, Timeouts, TlsModule,
+};
+use crate::target::ProbeKind;
+
+/// The keys that state a kind of question.
+pub(super) const KINDS: [&str; 5] = ["dns", "tcp", "tls", "http", "hold"];
+
+pub(super) const IP_PREFERENCES: [(&str, IpPreference); 4] = [
+    ("v4", prefer(IpFamily::V4, true)),
+    ("v6", prefer(IpFamily::V6, true)),
+    ("v4_only", prefer(IpFamily::V4, false)),
+    ("v6_only", prefer(IpFamily::V6, false)),
+];
+
+pub(super) const TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+const HOLD: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(12 * 3600);
+
+const fn prefer(family: IpFamily, fallback: bool) -> IpPreference {
+    IpPreference { family, fallback }
+}
+
+/// A decoded question.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    /// The question; stand-ins where it was wrong.
+    pub(super) module: Module,
+    /// Whether nothing in it was wrong: what depends on it is only checked then.
+    pub(super) sound: bool,
+    /// The path that field names such as `tls.ca` are relative to.
+    pub(super) block: String,
+}
+
+impl Question {
+    /// The kind of probe that asks it.
+    pub(super) fn kind(&self) -> ProbeKind {
+        match self.module.kind {
+            ModuleKind::Dns(_) => ProbeKind::Dns,
+            ModuleKind::Tcp(_) => ProbeKind::Tcp,
+            ModuleKind::Tls(_) => ProbeKind::Tls,
+            ModuleKind::Http(_) => ProbeKind::Http,
+            ModuleKind::Hold(_) => ProbeKind::Hold,
+        }
+    }
+}
+
+/// One of `modules`; `None` when not even its kind is known. `default` is the timeout of
+/// `defaults`, `None` when that was wrong.
+pub(super) fn module(field: &Field<'_>, default: Option<Duration>) -> Option<Question> {
+    let before = field.mistakes();
+    let mut fields = field.fields();
+    let block = kind_block(&mut fields);
+    if block.is_none() {
+        fields.one_of_is_missing(&KINDS, "write one of them, e.g. `http: {}`");
+    }
+    let question = block.map(|block| question(&mut fields, block, default));
+    if question.is_none() {
+        unasked(&mut fields);
+    }
+    fields.finish();
+    let sound = field.mistakes() == before;
+    question.map(|question| Question { sound, ..question })
+}
+
+/// What stands beside a question that is not known: only checked for being readable.
+pub(super) fn unasked(fields: &mut Fields<'_>) {
+    let expect = fields.take("expect");
+    expect.and_then(|field| field.parse::<Expectation>("an expectation"));
+    timeouts(fields, None, [None; Phase::ALL.len()], None);
+}
+
+/// The block that states the kind; all others are mistakes.
+pub(super) fn kind_block<'a>(fields: &mut Fields<'a>) -> Option<(ProbeKind, Field<'a>)> {
+    let mut found: Option<(ProbeKind, Field<'a>)> = None;
+    for kind in ProbeKind::ALL {
+        let Some(field) = fields.take(kind.as_str()) else {
+            continue;
+        };
+        match &found {
+            None => found = Some((kind, field)),
+            Some((first, _)) => {
+                // Its own mistakes are told as well.
+                decode_kind(kind, &field);
+                let problem = format!("stands beside {first}");
+                field.unvalued(problem, "ask one question in each module or target");
+            }
+        }
+    }
+    found
+}
+
+/// The question in `block`, with `expect`, `timeout` and `timeouts` beside it.
+pub(super) fn question(
+    fields: &mut Fields<'_>,
+    (kind, field): (ProbeKind, Field<'_>),
+    default: Option<Duration>,
+) -> Question {
+    let before = field.mistakes();
+    let decoded = decode_kind(kind, &field);
+    let total = match &decoded {
+        ModuleKind::Hold(module) => default.map(|total| total + module.hold),
+        ModuleKind::Dns(_) | ModuleKind::Tcp(_) | ModuleKind::Tls(_) | ModuleKind::Http(_) => {
+            default
+        }
+    };
+    let block = match kind {
+        // The keys of `tls` stand in the block itself.
+        ProbeKind::Tls => field.path.rsplit_once('.').map(|(path, _)| path.to_owned()),
+        ProbeKind::Dns | ProbeKind::Tcp | ProbeKind::Http | ProbeKind::Hold => None,
+    };
+    let timeouts = timeouts(fields, total, [None; Phase::ALL.len()], Some(&decoded));
+    Question {
+        module: Module {
+            expect: expectation(fields, kind).unwrap_or(Expectation::Reply),
+            timeouts,
+            kind: decoded,
+        },
+        sound: field.mistakes() == before,
+        block: block.unwrap_or(field.path),
+    }
+}
+
+fn decode_kind(kind: ProbeKind, field: &Field<'_>) -> ModuleKind {
+    let mut fields = field.fields();
+    let decoded = match kind {
+        ProbeKind::Dns => ModuleKind::Dns(dns::dns(&mut fields)),
+        ProbeKind::Tcp => ModuleKind::Tcp(tcp(&mut fields)),
+        ProbeKind::Tls => {
+            ModuleKind::Tls(TlsModule { tls: tls::settings(&mut fields), ip: ip(&mut fields) })
+        }
+        ProbeKind::Http => ModuleKind::Http(http::http(&mut fields)),
+        ProbeKind::Hold => ModuleKind::Hold(hold(&mut fields)),
+    };
+    fields.finish();
+    decoded
+}
+
+/// `expect`, if it is there and fits `kind`.
+pub(super) fn expectation(fields: &mut Fields<'_>, kind: ProbeKind) -> Option<Expectation> {
+    let field = fields.take("expect")?;
+    let expect = field.parse("an expectation")?;
+    let fitting = match kind {
+        ProbeKind::Dns | ProbeKind::Hold => "reply",
+        ProbeKind::Tcp => "reply, denied or connect",
+        ProbeKind::Tls => "reply or denied",
+        ProbeKind::Http => "reply, denied, or `status` with a list",
+    };
+    let fits = match expect {
+        Expectation::Reply => true,
+        Expectation::Status(_) => kind == ProbeKind::Http,
+        Expectation::Denied => {
+            matches!(kind, ProbeKind::Tcp | ProbeKind::Tls | ProbeKind::Http)
+        }
+        Expectation::Connect => kind == ProbeKind::Tcp,
+    };
+    if !fits {
+        field.wrong(format!("does not fit {kind}"), format!("write {fitting}"));
+    }
+    fits.then_some(expect)
+}
+
+/// `timeout` and `timeouts` over what is inherited; an unknown inherited total is not checked
+/// against.
+pub(super) fn timeouts(
+    fields: &mut Fields<'_>,
+    inherited_total: Option<Duration>,
+    inherited_phases: [Option<Duration>; Phase::ALL.len()],
+    kind: Option<&ModuleKind>,
+) -> Timeouts {
+    let stated = fields.take("timeout");
+    let total = match &stated {
+        Some(field) => field.duration(TIMEOUT),
+        None => inherited_total,
+    };
+    if let (Some(field), Some(total), Some(ModuleKind::Hold(module))) = (&stated, total, kind)
+        && total <= module.hold
+    {
+        field.wrong(
+            "ends the attempt before the connection was held long enough",
+            "write more than `hold`, or leave it out",
+        );
+    }
+    let most = total.unwrap_or(*TIMEOUT.end());
+    // A bound that is wider than the whole is none.
+    let mut phases = inherited_phases.map(|phase| phase.filter(|bound| *bound <= most));
+    if let Some(mut fields) = fields.take("timeouts").map(|field| field.fields()) {
+        for phase in Phase::ALL {
+            let Some(field) = fields.take(phase.as_str()) else {
+                continue;
+            };
+            let bound = field.duration(TIMEOUT);
+            if bound.is_some_and(|bound| bound > most) {
+                field.wrong(
+                    "is longer than the timeout of the whole attempt",
+                    "write less, or raise `timeout` beside `timeouts`",
+                );
+            }
+            set(&mut phases[phase as usize], bound.map(Some));
+        }
+        fields.finish();
+    }
+    Timeouts { total: most, phases }
+}
+
+fn tcp(fields: &mut Fields<'_>) -> TcpModule {
+    let send = fields.take("send").and_then(|field| field.filled());
+    let regex = fields.take("reply_regex").and_then(|field| field.regex());
+    TcpModule {
+        send: send.map(|text| text.as_bytes().to_vec()),
+        reply_regex: regex,
+        ip: ip(fields),
+    }
+}
+
+fn hold(fields: &mut Fields<'_>) -> HoldModule {
+    let mut module = HoldModule {
+        heartbeat: Duration::from_secs(1),
+        hold: Duration::from_secs(60),
+        tls: tls::block(fields),
+        ip: ip(fields),
+    };
+    if let Some(field) = fields.take("hold") {
+        // A wrong one is stood in for by one that nothing is too short for.
+        module.hold = field.duration(HOLD).unwrap_or(Duration::ZERO);
+    }
+    let range = Duration::from_millis(10)..=Duration::from_secs(3600);
+    if let Some(field) = fields.take("heartbeat")
+        && let Some(heartbeat) = field.duration(range)
+    {
+        module.heartbeat = heartbeat;
+        if heartbeat > module.hold && !module.hold.is_zero() {
+            field.wrong("is longer than `hold`", "write less, or raise `hold`");
+        }
+    }
+    module
+}
+
+/// `ip`.
+fn ip(fields: &mut Fields<'_>) -> IpPreference {
+    let field = fields.take("ip");
+    field.and_then(|field| field.word(&IP_PREFERENCES)).unwrap_or_default()
+}

@@ -1,0 +1,214 @@
+//! From a URL to a connection that speaks HTTP, through the phases `resolve`, `connect`, `tls`.
+
+use std::sync::Arc;
+
+use http::Response;
+use tokio::time::Instant;
+
+use crate::failure::{Failure, Fault, Phase, Reason};
+use crate::net::{Resolver, Stream};
+use crate::outcome::TlsFacts;
+use crate::probe::http::body::Sink;
+use crate::probe::http::exchange::{Connection, Reply};
+use crate::probe::http::request::Prepared;
+use crate::probe::http::wire::{Watch, Wire};
+use crate::probe::journal::Journal;
+use crate::probe::{Environment, PrepareError, tcp};
+use crate::spec::{HttpUrl, HttpVersion, IpPreference, TlsSettings};
+use crate::target::Host;
+use crate::tls;
+
+/// What fresh connections are made with.
+#[derive(Debug)]
+pub(in crate::probe) struct Dialer {
+    resolver: Arc<Resolver>,
+    ip: IpPreference,
+    version: HttpVersion,
+    tls: Option<tls::Client>,
+}
+
+/// A connection with what was learnt of it, and what of its counters is not this attempt's.
+pub(in crate::probe) struct Line {
+    connection: Connection,
+    watch: Watch,
+    remote_address: Option<std::net::SocketAddr>,
+    tls: Option<TlsFacts>,
+    received_before: u64,
+    retransmits_before: u32,
+}
+
+/// A response whose head has arrived.
+pub(in crate::probe) struct Answer {
+    /// Status, headers, and the body to be read.
+    pub(in crate::probe) response: Response<Reply>,
+    /// When the request was handed to the kernel.
+    pub(in crate::probe) asked: Instant,
+    /// When the first bytes of the response reached this machine.
+    pub(in crate::probe) first: Instant,
+}
+
+/// A body was read to its end.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::probe) struct Whole {
+    /// Trailer fields.
+    pub(in crate::probe) trailers: u32,
+    /// When the last bytes reached this machine.
+    pub(in crate::probe) last: Instant,
+}
+
+impl Dialer {
+    /// With the files of `tls` read, if `https` will be asked.
+    pub(in crate::probe) fn new(
+        environment: &Environment,
+        ip: IpPreference,
+        version: HttpVersion,
+        https: bool,
+        tls: &TlsSettings,
+    ) -> Result<Self, PrepareError> {
+        let alpn: &[&str] = match version {
+            HttpVersion::Auto => &["h2", "http/1.1"],
+            HttpVersion::Http1 => &["http/1.1"],
+            HttpVersion::Http2 => &["h2"],
+        };
+        let load = || tls::Client::load(tls, alpn);
+        Ok(Self {
+            resolver: Arc::clone(&environment.resolver),
+            ip,
+            version,
+            tls: https.then(load).transpose()?,
+        })
+    }
+
+    /// Opens a fresh connection to the origin of `url`.
+    pub(in crate::probe) async fn dial(
+        &self,
+        journal: &mut Journal,
+        url: &HttpUrl,
+    ) -> Result<Line, Failure> {
+        let endpoint = url.endpoint();
+        journal.facts.tls = None;
+        let stream = tcp::open(journal, &self.resolver, &endpoint, self.ip).await?;
+        let stamps = stream.stamps();
+        let begun = if url.is_https() {
+            self.secure(journal, stream, &endpoint.host).await
+        } else {
+            self.begin(Wire::plain(stream), self.version == HttpVersion::Http2).await
+        };
+        let (connection, watch) = begun.inspect_err(|_| journal.note_connection(&stamps))?;
+        Ok(Line {
+            connection,
+            watch,
+            remote_address: journal.facts.remote_address,
+            tls: journal.facts.tls.clone(),
+            received_before: 0,
+            retransmits_before: 0,
+        })
+    }
+
+    /// The phase `tls`: the handshake, the server's verdict on our certificate, and ALPN.
+    async fn secure(
+        &self,
+        journal: &mut Journal,
+        stream: Stream,
+        host: &Host,
+    ) -> Result<(Connection, Watch), Failure> {
+        let client = self.tls.as_ref().expect("loaded when https can be asked");
+        let mut facts = None;
+        let shaking = async {
+            let mut stream = client.handshake(stream, host, &mut facts).await?;
+            if let Some(facts) = &facts {
+                tls::settle(&mut stream, facts).await?;
+            }
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            if self.version == HttpVersion::Http2 && !http2 {
+                let detail = "the server did not agree on h2 by ALPN";
+                return Err(Fault::new(Reason::TlsProtocol, detail));
+            }
+            Ok((stream, http2))
+        };
+        let shaken = journal.phase(Phase::Tls, shaking).await;
+        journal.facts.tls = facts;
+        let (stream, http2) = shaken?;
+        self.begin(Wire::tls(stream), http2).await
+    }
+
+    /// Begins HTTP. What little is sent fits into an empty send buffer, so nothing is awaited.
+    async fn begin(&self, wire: Wire, http2: bool) -> Result<(Connection, Watch), Failure> {
+        let watch = wire.watch();
+        let begun =
+            if http2 { Connection::http2(wire).await } else { Connection::http1(wire).await };
+        let connection = begun.map_err(|fault| fault.during(Phase::Processing))?;
+        Ok((connection, watch))
+    }
+}
+
+impl Line {
+    /// Whether this connection, kept from an earlier attempt, can take a request; if so, its
+    /// facts are the attempt's.
+    pub(in crate::probe) async fn resume(&mut self, journal: &mut Journal) -> bool {
+        if !self.connection.is_ready().await {
+            return false;
+        }
+        let stamps = self.watch.stamps();
+        self.received_before = stamps.received();
+        self.retransmits_before = stamps.tcp_facts().map_or(0, |facts| facts.retransmits);
+        journal.facts.remote_address = self.remote_address;
+        journal.facts.tls = self.tls.clone();
+        true
+    }
+
+    /// Sends a request and awaits the head of the response.
+    pub(in crate::probe) async fn ask(&mut self, prepared: &Prepared) -> Result<Answer, Fault> {
+        let request = match self.connection {
+            Connection::Http1(_) => prepared.http1(),
+            Connection::Http2(_) => prepared.http2(),
+        };
+        self.watch.mark();
+        let began = Instant::now();
+        let response = self.connection.head(request).await?;
+        let asked = self.watch.stamps().first_write().unwrap_or(began);
+        let first = self.watch.first_reply().unwrap_or_else(Instant::now);
+        Ok(Answer { response, asked, first })
+    }
+
+    /// Reads a response's body to its end.
+    pub(in crate::probe) async fn read(
+        &mut self,
+        reply: &mut Reply,
+        sink: &mut Sink,
+    ) -> Result<Whole, Fault> {
+        let trailers = self.connection.read(reply, sink).await?;
+        Ok(Whole { trailers, last: self.watch.stamps().last_read().unwrap_or_else(Instant::now) })
+    }
+
+    /// Writes into the journal what the connection counted in this attempt.
+    pub(in crate::probe) fn note(&self, journal: &mut Journal) {
+        let stamps = self.watch.stamps();
+        journal.note_reply_bytes(stamps.received() - self.received_before);
+        journal.facts.tcp = stamps.tcp_facts().map(|mut facts| {
+            facts.retransmits = facts.retransmits.saturating_sub(self.retransmits_before);
+            facts
+        });
+    }
+
+    /// Whether another request could be sent now.
+    pub(in crate::probe) async fn is_ready(&mut self) -> bool {
+        self.connection.is_ready().await
+    }
+
+    /// Completes when the peer ends the idle connection, with how it did.
+    pub(in crate::probe) async fn ended(&mut self) -> Fault {
+        self.connection.ended().await
+    }
+
+    /// Ends the connection after its last response.
+    pub(in crate::probe) async fn close(self) {
+        self.connection.close().await;
+    }
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Line").field("watch", &self.watch).finish()
+    }
+}

