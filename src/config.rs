@@ -57,24 +57,18 @@ pub struct Config {
 impl Config {
     /// Every file that is named: a change of one may change what attempts do.
     pub fn files(&self) -> BTreeSet<PathBuf> {
-        let modules = self
-            .modules
-            .values()
-            .filter_map(|module| match &module.kind {
-                ModuleKind::Tls(module) => Some(&module.tls),
-                ModuleKind::Http(module) => Some(&module.tls),
-                ModuleKind::Hold(module) => Some(&module.tls),
-                ModuleKind::Dns(_) | ModuleKind::Tcp(_) => None,
-            });
-        let targets = self
-            .targets
-            .iter()
-            .filter_map(|target| match &target.probe.ask {
-                Ask::Tls { module, .. } => Some(&module.tls),
-                Ask::Http { module, .. } => Some(&module.tls),
-                Ask::Hold { module, .. } => Some(&module.tls),
-                Ask::Dns { .. } | Ask::Tcp { .. } => None,
-            });
+        let modules = self.modules.values().filter_map(|module| match &module.kind {
+            ModuleKind::Tls(module) => Some(&module.tls),
+            ModuleKind::Http(module) => Some(&module.tls),
+            ModuleKind::Hold(module) => Some(&module.tls),
+            ModuleKind::Dns(_) | ModuleKind::Tcp(_) => None,
+        });
+        let targets = self.targets.iter().filter_map(|target| match &target.probe.ask {
+            Ask::Tls { module, .. } => Some(&module.tls),
+            Ask::Http { module, .. } => Some(&module.tls),
+            Ask::Hold { module, .. } => Some(&module.tls),
+            Ask::Dns { .. } | Ask::Tcp { .. } => None,
+        });
         let mut files = BTreeSet::from([self.resolv_conf.clone()]);
         for tls in modules.chain(targets) {
             if let Roots::File(path) = &tls.roots {

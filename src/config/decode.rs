@@ -22,8 +22,8 @@ use crate::config::quantity::{parse_duration, parse_size, print_duration, print_
 pub(super) struct Book {
     /// Everything that is wrong.
     pub(super) mistakes: Mistakes,
-    /// Where the fields that name files stand, by field path.
-    pub(super) files: RefCell<BTreeMap<String, Position>>,
+    /// Where the fields stand whose values are only tried when a probe is prepared, by field path.
+    pub(super) places: RefCell<BTreeMap<String, Position>>,
 }
 
 /// A value at a field path.
@@ -41,13 +41,7 @@ pub(super) struct Field<'a> {
 impl<'a> Field<'a> {
     /// The whole text.
     pub(super) fn root(node: &'a Node, book: &'a Book) -> Self {
-        Self {
-            path: String::new(),
-            at: node.at,
-            node,
-            book,
-            secret: false,
-        }
+        Self { path: String::new(), at: node.at, node, book, secret: false }
     }
 
     /// The same field, its value never shown.
@@ -94,13 +88,7 @@ impl<'a> Field<'a> {
     }
 
     fn child(&self, path: String, node: &'a Node) -> Self {
-        Self {
-            path,
-            at: node.at,
-            node,
-            book: self.book,
-            secret: self.secret,
-        }
+        Self { path, at: node.at, node, book: self.book, secret: self.secret }
     }
 
     /// A scalar as text.
@@ -184,14 +172,7 @@ impl<'a> Field<'a> {
                 let inside = number.filter(|number| range.contains(number));
                 if inside.is_none() {
                     let whole = real.fract() == 0.0;
-                    self.wrong(
-                        if whole {
-                            "is out of range"
-                        } else {
-                            "is not whole"
-                        },
-                        fix,
-                    );
+                    self.wrong(if whole { "is out of range" } else { "is not whole" }, fix);
                 }
                 inside
             }
@@ -244,10 +225,7 @@ impl<'a> Field<'a> {
     pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         let duration = parse_duration(self.text()?);
         match duration {
-            None => self.wrong(
-                "is not a duration",
-                "write a number with ms, s, m or h, e.g. 5s",
-            ),
+            None => self.wrong("is not a duration", "write a number with ms, s, m or h, e.g. 5s"),
             Some(duration) if !range.contains(&duration) => {
                 let (low, high) = (print_duration(*range.start()), print_duration(*range.end()));
                 self.wrong("is out of range", format!("write {low} to {high}"));
@@ -274,12 +252,15 @@ impl<'a> Field<'a> {
         None
     }
 
-    /// The path of a file, which is noted in the book.
-    pub(super) fn file(&self) -> Option<PathBuf> {
-        let path = self.filled()?;
-        let mut files = self.book.files.borrow_mut();
-        files.insert(self.path.clone(), self.at);
-        Some(PathBuf::from(path))
+    /// Notes where the field stands: its value can yet turn out to be wrong.
+    pub(super) fn noted(self) -> Self {
+        self.book.places.borrow_mut().insert(self.path.clone(), self.at);
+        self
+    }
+
+    /// The path of a file.
+    pub(super) fn file(self) -> Option<PathBuf> {
+        self.noted().filled().map(PathBuf::from)
     }
 
     /// Whether the value is a list.
@@ -343,11 +324,7 @@ impl<'a> Field<'a> {
                 continue;
             }
             kept.insert(name, key.at);
-            list.push(Entry {
-                name,
-                at: key.at,
-                field,
-            });
+            list.push(Entry { name, at: key.at, field });
         }
         list
     }
@@ -394,10 +371,7 @@ pub(super) struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// The field at the place of its key.
     pub(super) fn key(&self) -> Field<'a> {
-        Field {
-            at: self.at,
-            ..self.field.clone()
-        }
+        Field { at: self.at, ..self.field.clone() }
     }
 }
 

@@ -23,10 +23,7 @@ pub fn parse(text: &str, environment: &BTreeMap<String, String>) -> Result<Confi
     let config = decode(&Field::root(&root, &book), environment);
     match book.mistakes.count() {
         0 => Ok(Config {
-            origins: Origins {
-                files: book.files.into_inner(),
-                ..config.origins
-            },
+            origins: Origins { places: book.places.into_inner(), ..config.origins },
             ..config
         }),
         _ => Err(book.mistakes.into_sorted()),
@@ -91,16 +88,13 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
         entries
             .map(|entry| {
                 check_name(&entry);
-                (
-                    entry.name.to_owned(),
-                    module(&entry.field, defaults.timeout),
-                )
+                (entry.name.to_owned(), module(&entry.field, defaults.timeout))
             })
             .collect()
     });
-    let targets = fields.take("targets").map_or_else(Vec::new, |field| {
-        targets(&field, &defaults, known.then_some(&modules))
-    });
+    let targets = fields
+        .take("targets")
+        .map_or_else(Vec::new, |field| targets(&field, &defaults, known.then_some(&modules)));
     fields.finish();
 
     let mut origins = Origins::default();
@@ -126,10 +120,7 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
             .into_iter()
             .filter_map(|(name, question)| Some((name, question?.module)))
             .collect(),
-        targets: targets
-            .into_iter()
-            .filter_map(|target| target.spec)
-            .collect(),
+        targets: targets.into_iter().filter_map(|target| target.spec).collect(),
         origins,
     }
 }

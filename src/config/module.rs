@@ -92,7 +92,7 @@ pub(super) fn unasked(fields: &mut Fields<'_>) {
 pub(super) fn kind_block<'a>(fields: &mut Fields<'a>) -> Option<(ProbeKind, Field<'a>)> {
     let mut found: Option<(ProbeKind, Field<'a>)> = None;
     for kind in ProbeKind::ALL {
-        let Some(field) = fields.take(kind.as_str()) else {
+        let Some(field) = fields.take(kind.as_str()).map(Field::noted) else {
             continue;
         };
         match &found {
@@ -144,10 +144,9 @@ fn decode_kind(kind: ProbeKind, field: &Field<'_>) -> ModuleKind {
     let decoded = match kind {
         ProbeKind::Dns => ModuleKind::Dns(dns::dns(&mut fields)),
         ProbeKind::Tcp => ModuleKind::Tcp(tcp(&mut fields)),
-        ProbeKind::Tls => ModuleKind::Tls(TlsModule {
-            tls: tls::settings(&mut fields),
-            ip: ip(&mut fields),
-        }),
+        ProbeKind::Tls => {
+            ModuleKind::Tls(TlsModule { tls: tls::settings(&mut fields), ip: ip(&mut fields) })
+        }
         ProbeKind::Http => ModuleKind::Http(http::http(&mut fields)),
         ProbeKind::Hold => ModuleKind::Hold(hold(&mut fields)),
     };
@@ -219,10 +218,7 @@ pub(super) fn timeouts(
         }
         fields.finish();
     }
-    Timeouts {
-        total: most,
-        phases,
-    }
+    Timeouts { total: most, phases }
 }
 
 fn tcp(fields: &mut Fields<'_>) -> TcpModule {
@@ -261,7 +257,5 @@ fn hold(fields: &mut Fields<'_>) -> HoldModule {
 /// `ip`.
 fn ip(fields: &mut Fields<'_>) -> IpPreference {
     let field = fields.take("ip");
-    field
-        .and_then(|field| field.word(&IP_PREFERENCES))
-        .unwrap_or_default()
+    field.and_then(|field| field.word(&IP_PREFERENCES)).unwrap_or_default()
 }

@@ -55,10 +55,7 @@ impl Watch {
         Self {
             path,
             every,
-            known: State {
-                config,
-                files: BTreeMap::new(),
-            },
+            known: State { config, files: BTreeMap::new() },
             pending: None,
             next: Instant::now() + every,
         }
@@ -124,10 +121,7 @@ impl Seen {
             Ok(bytes) => {
                 let mut hasher = DefaultHasher::new();
                 bytes.hash(&mut hasher);
-                Self::Bytes {
-                    length: bytes.len(),
-                    hash: hasher.finish(),
-                }
+                Self::Bytes { length: bytes.len(), hash: hasher.finish() }
             }
             Err(error) => Self::Unreadable(error.kind()),
         }
@@ -141,10 +135,7 @@ fn take(path: &Path, files: Vec<PathBuf>) -> (State, io::Result<Vec<u8>>) {
         let seen = Seen::of(&look(&path));
         (path, seen)
     });
-    let state = State {
-        config: Seen::of(&config),
-        files: files.collect(),
-    };
+    let state = State { config: Seen::of(&config), files: files.collect() };
     (state, config)
 }
 

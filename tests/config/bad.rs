@@ -40,13 +40,10 @@ fn mistakes_name_file_line_field_value_and_fix() {
 
 #[test]
 fn the_environment_is_checked_only_where_the_text_is_silent() {
-    let environment = [
-        ("MESHPROBE_NODE", "a b"),
-        ("MESHPROBE_ZONE", "é"),
-        ("MESHPROBE_VANTAGE", "inside"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into();
+    let environment =
+        [("MESHPROBE_NODE", "a b"), ("MESHPROBE_ZONE", "é"), ("MESHPROBE_VANTAGE", "inside")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
     let mistakes = config::parse("buckets: []", &environment).expect_err("bad");
     let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -74,17 +71,14 @@ fn a_file_that_cannot_be_used_is_told_at_the_field_that_names_it() {
     );
     let of_target = |index: usize, field, file| {
         let name = &config.targets[index].name;
-        config
-            .origins
-            .of_target(name, field, Path::new(file), "No such file")
+        config.origins.of_target(name, field, Path::new(file), "No such file")
     };
     let mistakes = tidy(vec![
+        of_target(2, "tls.server_name", ""),
         of_target(2, "tls.key", "c.key"),
         of_target(0, "tls.ca", "gone.pem"),
         of_target(1, "tls.ca", "gone.pem"),
-        config
-            .origins
-            .of_module("web", "tls.ca", Path::new("gone.pem"), "No such file"),
+        config.origins.of_module("web", "tls.ca", Path::new("gone.pem"), "No such file"),
     ]);
     let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -92,6 +86,7 @@ fn a_file_that_cannot_be_used_is_told_at_the_field_that_names_it() {
         [
             "4:17: modules.web.http.tls.ca: \"gone.pem\" cannot be used: No such file; \
              name a readable PEM file with one or more CA certificates",
+            "8:34: targets[2].tls.server_name: cannot be used: No such file; write another value",
             "8:53: targets[2].tls.key: \"c.key\" cannot be used: No such file; \
              name a readable PEM file with the certificate's private key",
         ]
@@ -107,11 +102,7 @@ fn an_unreadable_file_is_a_mistake_and_not_a_panic() {
             std::fs::write(&path, bytes).expect("written");
         }
         let mistakes = config::load(&path, &BTreeMap::new()).expect_err("bad");
-        mistakes
-            .iter()
-            .map(|m| m.in_file(name).to_string())
-            .collect::<Vec<_>>()
-            .join("\n")
+        mistakes.iter().map(|m| m.in_file(name).to_string()).collect::<Vec<_>>().join("\n")
     };
     let fix = "; name a readable YAML file of at most 1 MiB";
     assert_eq!(
@@ -140,10 +131,7 @@ fn size_and_number_of_targets_are_bounded() {
         format!("modules: {{m: {{tcp: {{}}}}}}\ntargets:\n{targets}")
     };
     assert_eq!(good(&targets(MAX_TARGETS)).targets.len(), MAX_TARGETS);
-    refused(
-        &targets(MAX_TARGETS + 1),
-        &["3:3: targets: has 10001 targets; write at most 10000"],
-    );
+    refused(&targets(MAX_TARGETS + 1), &["3:3: targets: has 10001 targets; write at most 10000"]);
 }
 
 #[test]
@@ -151,10 +139,7 @@ fn a_thousand_mistakes_are_told_and_the_others_counted() {
     let lines: String = (0..1500).map(|n| format!("key{n}: 1\n")).collect();
     let mistakes = parse(&lines).expect_err("bad");
     assert_eq!(mistakes.len(), 1001);
-    assert_eq!(
-        mistakes[1000],
-        "500 more mistakes are not shown; mend these first"
-    );
+    assert_eq!(mistakes[1000], "500 more mistakes are not shown; mend these first");
 }
 
 /// Pieces from which texts near to a configuration are made.

@@ -65,10 +65,7 @@ fn identity_comes_from_the_text_or_else_from_the_environment() {
         zone: Some(zone.to_owned()),
         vantage: Some(vantage),
     };
-    assert_eq!(
-        identity("targets: []", &all),
-        expected("node-1", "eu-1a", Vantage::Ambient)
-    );
+    assert_eq!(identity("targets: []", &all), expected("node-1", "eu-1a", Vantage::Ambient));
     assert_eq!(
         identity("{node: n, zone: 2, vantage: plain}", &all),
         expected("n", "2", Vantage::Plain)
@@ -154,11 +151,7 @@ targets:
     let Ask::Http { module, .. } = probe(text, "a").ask else {
         panic!("an http probe");
     };
-    let values: Vec<_> = module
-        .headers
-        .iter()
-        .map(|(_, value)| value.as_bytes())
-        .collect();
+    let values: Vec<_> = module.headers.iter().map(|(_, value)| value.as_bytes()).collect();
     assert_eq!(values, [b"1.10".as_slice(), b"true"]);
     assert_eq!(module.body.as_deref(), Some(b"5".as_slice()));
 }
@@ -208,10 +201,7 @@ modules:
     let printed = config.to_yaml();
     assert!(!printed.contains("hunter2"), "{printed}");
     assert!(printed.contains("authorization: \"<secret>\""), "{printed}");
-    assert!(
-        printed.contains("cookie: [\"<secret>\", \"<secret>\"]"),
-        "{printed}"
-    );
+    assert!(printed.contains("cookie: [\"<secret>\", \"<secret>\"]"), "{printed}");
     assert!(printed.contains("accept: text/html"), "{printed}");
     assert!(!format!("{config:?}").contains("hunter2"));
     good(&printed);

@@ -108,10 +108,8 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn endpoint() -> impl Strategy<Value = Endpoint> {
-    let named = (name(), 1u16..).prop_map(|(name, port)| Endpoint {
-        host: name.parse().unwrap_or(Host::Name(name)),
-        port,
-    });
+    let named = (name(), 1u16..)
+        .prop_map(|(name, port)| Endpoint { host: name.parse().unwrap_or(Host::Name(name)), port });
     prop_oneof![named, address().prop_map(Endpoint::from)]
 }
 
@@ -147,17 +145,9 @@ fn tls() -> BoxedStrategy<TlsSettings> {
     let alpn = vec("[!-~]{1,9}", 0..3);
     let remaining = option::of(0.0f64..=1.0);
     let names = option::of(name());
-    (
-        roots,
-        names,
-        verify,
-        option::of(identity),
-        alpn,
-        versions,
-        remaining,
-    )
-        .prop_map(
-            |(roots, server_name, verify, identity, alpn, versions, min_remaining)| TlsSettings {
+    (roots, names, verify, option::of(identity), alpn, versions, remaining)
+        .prop_map(|(roots, server_name, verify, identity, alpn, versions, min_remaining)| {
+            TlsSettings {
                 roots,
                 server_name,
                 verify,
@@ -166,8 +156,8 @@ fn tls() -> BoxedStrategy<TlsSettings> {
                 min_version: versions.0,
                 max_version: versions.1,
                 min_remaining,
-            },
-        )
+            }
+        })
         .boxed()
 }
 
@@ -177,10 +167,7 @@ fn dns() -> BoxedStrategy<DnsModule> {
         Just(Search::ResolvConf),
         (vec(name(), 0..3), 0u8..=15).prop_map(|(domains, ndots)| Search::List { domains, ndots }),
     ];
-    let rcodes = vec(
-        select(vec!["NOERROR".to_owned(), "NXDOMAIN".to_owned()]),
-        1..3,
-    );
+    let rcodes = vec(select(vec!["NOERROR".to_owned(), "NXDOMAIN".to_owned()]), 1..3);
     let aim = prop_oneof![
         Just((None, None)),
         name().prop_map(|name| (Some(name), None)),
@@ -189,36 +176,21 @@ fn dns() -> BoxedStrategy<DnsModule> {
     let qtype = select(Qtype::ALL.to_vec());
     let transport = select(vec![Transport::Udp, Transport::Tcp]);
     let addresses = vec(network(), 0..3);
-    (
-        aim,
-        qtype,
-        transport,
-        0u8..=10,
-        search,
-        rcodes,
-        0u16..=1000,
-        addresses,
-    )
-        .prop_map(
-            |(aim, qtype, transport, retries, search, rcodes, min_answers, addresses)| {
-                let has_addresses = matches!(qtype, Qtype::A | Qtype::Aaaa);
-                DnsModule {
-                    name: aim.0,
-                    server: aim.1,
-                    qtype,
-                    transport,
-                    retries: if transport == Transport::Tcp {
-                        0
-                    } else {
-                        retries
-                    },
-                    search,
-                    rcodes,
-                    min_answers,
-                    addresses: if has_addresses { addresses } else { Vec::new() },
-                }
-            },
-        )
+    (aim, qtype, transport, 0u8..=10, search, rcodes, 0u16..=1000, addresses)
+        .prop_map(|(aim, qtype, transport, retries, search, rcodes, min_answers, addresses)| {
+            let has_addresses = matches!(qtype, Qtype::A | Qtype::Aaaa);
+            DnsModule {
+                name: aim.0,
+                server: aim.1,
+                qtype,
+                transport,
+                retries: if transport == Transport::Tcp { 0 } else { retries },
+                search,
+                rcodes,
+                min_answers,
+                addresses: if has_addresses { addresses } else { Vec::new() },
+            }
+        })
         .boxed()
 }
 
@@ -232,39 +204,24 @@ fn http() -> BoxedStrategy<HttpModule> {
         headers.sort_by_key(|(name, _)| name.to_string());
         headers
     });
-    let version = select(vec![
-        HttpVersion::Auto,
-        HttpVersion::Http1,
-        HttpVersion::Http2,
-    ]);
+    let version = select(vec![HttpVersion::Auto, HttpVersion::Http1, HttpVersion::Http2]);
     let method = select(vec![Method::GET, Method::POST, Method::OPTIONS]);
     let body = option::of(text().prop_map(String::into_bytes));
     let limits = (0u64..=1 << 30, 0u8..=20, any::<bool>(), any::<bool>());
-    (
-        method,
-        headers,
-        body,
-        version,
-        option::of(regex()),
-        limits,
-        tls(),
-        ip(),
-    )
-        .prop_map(
-            |(method, headers, body, version, body_regex, limits, tls, ip)| HttpModule {
-                method,
-                headers,
-                body,
-                version,
-                body_regex,
-                body_limit: limits.0,
-                redirects: limits.1,
-                decompress: limits.2,
-                keepalive: limits.3,
-                tls,
-                ip,
-            },
-        )
+    (method, headers, body, version, option::of(regex()), limits, tls(), ip())
+        .prop_map(|(method, headers, body, version, body_regex, limits, tls, ip)| HttpModule {
+            method,
+            headers,
+            body,
+            version,
+            body_regex,
+            body_limit: limits.0,
+            redirects: limits.1,
+            decompress: limits.2,
+            keepalive: limits.3,
+            tls,
+            ip,
+        })
         .boxed()
 }
 
@@ -288,10 +245,7 @@ fn kind() -> BoxedStrategy<(ModuleKind, Expectation)> {
     });
     prop_oneof![
         (dns().prop_map(ModuleKind::Dns), expect(&["reply"])),
-        (
-            tcp.prop_map(ModuleKind::Tcp),
-            expect(&["reply", "denied", "connect"])
-        ),
+        (tcp.prop_map(ModuleKind::Tcp), expect(&["reply", "denied", "connect"])),
         (
             (tls(), ip()).prop_map(|(tls, ip)| ModuleKind::Tls(TlsModule { tls, ip })),
             expect(&["reply", "denied"])
@@ -317,31 +271,15 @@ fn module() -> BoxedStrategy<Module> {
             for (slot, millis) in timeouts.phases.iter_mut().zip(phases) {
                 *slot = millis.map(|millis| Duration::from_millis(millis.min(total)));
             }
-            Module {
-                kind,
-                timeouts,
-                expect,
-            }
+            Module { kind, timeouts, expect }
         })
         .boxed()
 }
 
 fn target() -> BoxedStrategy<TargetSpec> {
-    let via = option::of(select(vec![
-        Via::PodIp,
-        Via::ClusterIp,
-        Via::Hbone,
-        Via::External,
-    ]));
+    let via = option::of(select(vec![Via::PodIp, Via::ClusterIp, Via::Hbone, Via::External]));
     let cadence = (10u64..=86_400_000, 0.0f64..=0.5);
-    (
-        module(),
-        endpoint(),
-        "(/[a-z?=%20]{0,9})?",
-        cadence,
-        1u32..=1000,
-        via,
-    )
+    (module(), endpoint(), "(/[a-z?=%20]{0,9})?", cadence, 1u32..=1000, via)
         .prop_filter_map(
             "hosts such as 1.2 fit into no URL",
             |(module, endpoint, path, (interval, jitter), in_flight, via)| {
@@ -373,10 +311,7 @@ fn connected(mut targets: Vec<TargetSpec>) -> Vec<TargetSpec> {
         target.name = format!("ns/t-{index}:x").parse().expect("a name");
     }
     let answered = |target: &&TargetSpec| target.probe.expect != Expectation::Denied;
-    let control = targets
-        .iter()
-        .find(answered)
-        .map(|target| target.name.clone());
+    let control = targets.iter().find(answered).map(|target| target.name.clone());
     for target in &mut targets {
         if target.probe.expect == Expectation::Denied {
             target.control = control.clone();
@@ -388,50 +323,34 @@ fn connected(mut targets: Vec<TargetSpec>) -> Vec<TargetSpec> {
 fn responder() -> BoxedStrategy<ResponderConfig> {
     let listen = prop::collection::hash_set(address(), 1..4);
     let idle = millis(1000..=86_400_000);
-    (
-        listen,
-        1u32..=65_536,
-        0u64..=64 << 20,
-        1u32..=1_000_000,
-        idle,
-    )
-        .prop_map(
-            |(listen, max_connections, max_body, max_requests_per_second, idle_timeout)| {
-                ResponderConfig {
-                    listen: listen.into_iter().collect(),
-                    max_connections,
-                    max_body,
-                    max_requests_per_second,
-                    idle_timeout,
-                }
-            },
-        )
+    (listen, 1u32..=65_536, 0u64..=64 << 20, 1u32..=1_000_000, idle)
+        .prop_map(|(listen, max_connections, max_body, max_requests_per_second, idle_timeout)| {
+            ResponderConfig {
+                listen: listen.into_iter().collect(),
+                max_connections,
+                max_body,
+                max_requests_per_second,
+                idle_timeout,
+            }
+        })
         .boxed()
 }
 
 fn config() -> BoxedStrategy<Config> {
     let vantage = option::of(select(vec![Vantage::Ambient, Vantage::Plain]));
     let identity = ("[!-~]{1,12}", option::of("[!-~]{1,12}"), vantage);
-    let identity = identity.prop_map(|(node, zone, vantage)| Identity {
-        node,
-        zone,
-        vantage,
-    });
+    let identity = identity.prop_map(|(node, zone, vantage)| Identity { node, zone, vantage });
     let admin = (1u32..=65_536, 1u32..=65_536, vec(network(), 0..3));
-    let admin = admin.prop_map(
-        |(max_connections, max_probes, probe_networks)| AdminConfig {
-            // Nothing of the responder's is ever there.
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            max_connections,
-            max_probes,
-            probe_networks,
-        },
-    );
-    let limits = (1u32..=65_536, millis(1..=60_000));
-    let limits = limits.prop_map(|(max_in_flight, max_schedule_lag)| Limits {
-        max_in_flight,
-        max_schedule_lag,
+    let admin = admin.prop_map(|(max_connections, max_probes, probe_networks)| AdminConfig {
+        // Nothing of the responder's is ever there.
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        max_connections,
+        max_probes,
+        probe_networks,
     });
+    let limits = (1u32..=65_536, millis(1..=60_000));
+    let limits = limits
+        .prop_map(|(max_in_flight, max_schedule_lag)| Limits { max_in_flight, max_schedule_lag });
     let buckets = vec(0.0001f64..=3600.0, 1..16).prop_map(|mut buckets| {
         buckets.sort_by(f64::total_cmp);
         buckets.dedup();
@@ -440,19 +359,10 @@ fn config() -> BoxedStrategy<Config> {
     let modules = prop::collection::btree_map("[A-Za-z0-9._:/-]{1,9}", module(), 0..4);
     let targets = vec(target(), 0..4).prop_map(connected);
     let responder = option::of(responder());
-    let parts = (
-        identity,
-        admin,
-        responder,
-        limits,
-        buckets,
-        file(),
-        modules,
-        targets,
-    );
+    let parts = (identity, admin, responder, limits, buckets, file(), modules, targets);
     parts
-        .prop_map(
-            |(identity, admin, responder, limits, buckets, resolv_conf, modules, targets)| Config {
+        .prop_map(|(identity, admin, responder, limits, buckets, resolv_conf, modules, targets)| {
+            Config {
                 identity,
                 admin,
                 responder,
@@ -462,7 +372,7 @@ fn config() -> BoxedStrategy<Config> {
                 modules: BTreeMap::from_iter(modules),
                 targets,
                 origins: Origins::default(),
-            },
-        )
+            }
+        })
         .boxed()
 }

@@ -24,7 +24,7 @@ pub(super) fn block(fields: &mut Fields<'_>) -> TlsSettings {
 /// The keys themselves.
 pub(super) fn settings(fields: &mut Fields<'_>) -> TlsSettings {
     let ca = fields.take("ca").and_then(|field| field.file());
-    let server_name = fields.take("server_name");
+    let server_name = fields.take("server_name").map(Field::noted);
     let min_remaining = fields.take("min_remaining");
     let (min_version, max_version) = versions(fields);
     TlsSettings {
@@ -108,10 +108,7 @@ fn identity(fields: &mut Fields<'_>) -> Option<ClientIdentity> {
     }
     let cert = cert.and_then(|field| field.file());
     let key = key.and_then(|field| field.file());
-    Some(ClientIdentity {
-        certificate: cert?,
-        key: key?,
-    })
+    Some(ClientIdentity { certificate: cert?, key: key? })
 }
 
 fn alpn(fields: &mut Fields<'_>) -> Vec<String> {
@@ -127,10 +124,7 @@ fn alpn(fields: &mut Fields<'_>) -> Vec<String> {
         let text = field.filled()?;
         let good = text.len() <= 255 && text.chars().all(|c| c.is_ascii_graphic());
         if !good {
-            field.wrong(
-                "is not an ALPN protocol",
-                "write a name such as h2 or http/1.1",
-            );
+            field.wrong("is not an ALPN protocol", "write a name such as h2 or http/1.1");
         }
         good.then(|| text.to_owned())
     };
@@ -138,16 +132,13 @@ fn alpn(fields: &mut Fields<'_>) -> Vec<String> {
 }
 
 fn versions(fields: &mut Fields<'_>) -> (Option<TlsVersion>, Option<TlsVersion>) {
-    let (low, high) = (fields.take("min_version"), fields.take("max_version"));
+    let (low, high) = (fields.take("min_version").map(Field::noted), fields.take("max_version"));
     let lowest = low.as_ref().and_then(|field| field.word(&VERSIONS));
     let highest = high.as_ref().and_then(|field| field.word(&VERSIONS));
     if let (Some(field), Some(lowest), Some(highest)) = (low, lowest, highest)
         && lowest > highest
     {
-        field.wrong(
-            "is above max_version",
-            "leave no version out that is to be offered",
-        );
+        field.wrong("is above max_version", "leave no version out that is to be offered");
     }
     (lowest, highest)
 }

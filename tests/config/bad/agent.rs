@@ -4,10 +4,7 @@ use super::refused;
 
 #[test]
 fn unknown_keys_suggest_what_was_meant() {
-    refused(
-        "nodee: a",
-        &["1:1: nodee: is not a known key; did you mean node?"],
-    );
+    refused("nodee: a", &["1:1: nodee: is not a known key; did you mean node?"]);
     refused(
         "frequency: 5s",
         &[
@@ -26,10 +23,7 @@ fn identity_must_fit_into_labels() {
         "vantage: inside",
         &[r#"1:10: vantage: "inside" is not a known word; write ambient or plain"#],
     );
-    refused(
-        "zone:",
-        &["1:5: zone: has no value; write a single value, or leave the key out"],
-    );
+    refused("zone:", &["1:5: zone: has no value; write a single value, or leave the key out"]);
 }
 
 #[test]
@@ -137,10 +131,7 @@ fn limits_and_buckets_are_bounded() {
             "1:27: buckets[4]: 4000 is out of range; write a number from 0 to 3600",
         ],
     );
-    refused(
-        "buckets: []",
-        &["1:10: buckets: has 0 bounds; write 1 to 32 of them"],
-    );
+    refused("buckets: []", &["1:10: buckets: has 0 bounds; write 1 to 32 of them"]);
 }
 
 #[test]
@@ -189,14 +180,8 @@ node: b",
 
 #[test]
 fn an_empty_text_is_no_configuration() {
-    refused(
-        "",
-        &["1:1: the configuration is empty; write at least `targets: []`"],
-    );
-    refused(
-        "# nothing",
-        &["1:10: the configuration is empty; write at least `targets: []`"],
-    );
+    refused("", &["1:1: the configuration is empty; write at least `targets: []`"]);
+    refused("# nothing", &["1:10: the configuration is empty; write at least `targets: []`"]);
 }
 
 #[test]

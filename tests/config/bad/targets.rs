@@ -72,8 +72,8 @@ fn addresses_fit_the_question() {
         &[
             r#"2:24: targets[0].address: "a" is not an address for tcp; the port is missing: write host:port, IPv6 as [address]:port"#,
             r#"3:24: targets[1].address: "a:0" is not an address for tcp; the port must be a number from 1 to 65535"#,
-            r#"4:24: targets[2].address: "ftp://x" is not an address for http; it must be an http:// or https:// URL with a host and without user information"#,
-            "5:24: targets[3].address: <secret> is not an address for http; it must be an http:// or https:// URL with a host and without user information",
+            r#"4:24: targets[2].address: "ftp://x" is not an address for http; it must be an http:// or https:// URL of at most 8192 characters, with a host and without user information"#,
+            "5:24: targets[3].address: <secret> is not an address for http; it must be an http:// or https:// URL of at most 8192 characters, with a host and without user information",
             r#"6:24: targets[4].address: "a..b" is not an address for dns; it must be a DNS name: labels of 1 to 63 characters, 253 in all"#,
             r#"7:24: targets[5].address: "x:y" is not an address for dns; the port must be a number from 1 to 65535"#,
             r#"8:24: targets[6].address: "" is empty; write a value, or leave the key out"#,
