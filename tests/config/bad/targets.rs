@@ -126,11 +126,11 @@ fn what_a_target_overrides_must_fit_its_module() {
   h: {hold: {hold: 1m}}
 targets:
   - {name: a, address: 'a:1', module: m, expect: status 2xx, timeouts: {connect: 2s}}
-  - {name: b, address: 'a:1', module: h, timeout: 10s}",
+  - {name: b, address: 'a:1', module: h, interval: 1s}",
         &[
             r#"5:50: targets[0].expect: "status 2xx" does not fit tcp; write reply, denied or connect"#,
             r#"5:82: targets[0].timeouts.connect: "2s" is longer than the timeout of the whole attempt; write less, or raise `timeout` beside `timeouts`"#,
-            r#"6:51: targets[1].timeout: "10s" ends the attempt before the connection was held long enough; write more than `hold`, or leave it out"#,
+            r#"6:52: targets[1].interval: "1s" would need 60 connections at once, max_in_flight is 4; write a longer interval, a shorter `hold` or a higher `max_in_flight`"#,
         ],
     );
 }
