@@ -4,6 +4,12 @@ mod loopback {
     mod dns;
     mod dns_paths;
     mod dns_server;
+    mod hold;
+    mod http;
+    mod http_bad;
+    mod http_encoding;
+    mod http_support;
+    mod http_tls;
     mod resolve;
     mod support;
     mod tcp;
