@@ -4,6 +4,10 @@ mod loopback {
     mod dns;
     mod dns_paths;
     mod dns_server;
+    mod hold;
+    mod http;
+    mod http_bad;
+    mod http_support;
     mod resolve;
     mod support;
     mod tcp;
