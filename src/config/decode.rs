@@ -41,13 +41,7 @@ pub(super) struct Field<'a> {
 impl<'a> Field<'a> {
     /// The whole text.
     pub(super) fn root(node: &'a Node, book: &'a Book) -> Self {
-        Self {
-            path: String::new(),
-            at: node.at,
-            node,
-            book,
-            secret: false,
-        }
+        Self { path: String::new(), at: node.at, node, book, secret: false }
     }
 
     /// The same field, its value never shown.
@@ -90,13 +84,7 @@ impl<'a> Field<'a> {
     }
 
     fn child(&self, path: String, node: &'a Node) -> Self {
-        Self {
-            path,
-            at: node.at,
-            node,
-            book: self.book,
-            secret: self.secret,
-        }
+        Self { path, at: node.at, node, book: self.book, secret: self.secret }
     }
 
     /// A scalar as text.
@@ -180,14 +168,7 @@ impl<'a> Field<'a> {
                 let inside = number.filter(|number| range.contains(number));
                 if inside.is_none() {
                     let whole = real.fract() == 0.0;
-                    self.wrong(
-                        if whole {
-                            "is out of range"
-                        } else {
-                            "is not whole"
-                        },
-                        fix,
-                    );
+                    self.wrong(if whole { "is out of range" } else { "is not whole" }, fix);
                 }
                 inside
             }
@@ -223,10 +204,7 @@ impl<'a> Field<'a> {
             .map_err(|error| {
                 let message = error.to_string();
                 let last = message.lines().rfind(|line| !line.trim().is_empty());
-                let cause = last
-                    .unwrap_or_default()
-                    .trim()
-                    .trim_start_matches("error: ");
+                let cause = last.unwrap_or_default().trim().trim_start_matches("error: ");
                 self.wrong(
                     format!("is not a regular expression: {cause}"),
                     "mend it; a literal ( [ { . * + ? needs a backslash",
@@ -239,10 +217,7 @@ impl<'a> Field<'a> {
     pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         let duration = parse_duration(self.text()?);
         match duration {
-            None => self.wrong(
-                "is not a duration",
-                "write a number with ms, s, m or h, e.g. 5s",
-            ),
+            None => self.wrong("is not a duration", "write a number with ms, s, m or h, e.g. 5s"),
             Some(duration) if !range.contains(&duration) => {
                 let (low, high) = (print_duration(*range.start()), print_duration(*range.end()));
                 self.wrong("is out of range", format!("write {low} to {high}"));
@@ -338,11 +313,7 @@ impl<'a> Field<'a> {
                 continue;
             }
             kept.insert(name, key.at);
-            list.push(Entry {
-                name,
-                at: key.at,
-                field,
-            });
+            list.push(Entry { name, at: key.at, field });
         }
         list
     }
@@ -389,10 +360,7 @@ pub(super) struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// The field at the place of its key.
     pub(super) fn key(&self) -> Field<'a> {
-        Field {
-            at: self.at,
-            ..self.field.clone()
-        }
+        Field { at: self.at, ..self.field.clone() }
     }
 }
 

@@ -23,10 +23,7 @@ pub fn parse(text: &str, environment: &BTreeMap<String, String>) -> Result<Confi
     let config = decode(&Field::root(&root, &book), environment);
     match book.mistakes.count() {
         0 => Ok(Config {
-            origins: Origins {
-                files: book.files.into_inner(),
-                ..config.origins
-            },
+            origins: Origins { files: book.files.into_inner(), ..config.origins },
             ..config
         }),
         _ => Err(book.mistakes.into_sorted()),
@@ -36,14 +33,9 @@ pub fn parse(text: &str, environment: &BTreeMap<String, String>) -> Result<Confi
 /// Reads a file that is to be parsed: at most 1 MiB of UTF-8.
 pub fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)?;
+    File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > MAX_BYTES {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "larger than 1 MiB",
-        ));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB"));
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -84,16 +76,13 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
         entries
             .map(|entry| {
                 check_name(&entry);
-                (
-                    entry.name.to_owned(),
-                    module(&entry.field, defaults.timeout),
-                )
+                (entry.name.to_owned(), module(&entry.field, defaults.timeout))
             })
             .collect()
     });
-    let targets = fields.take("targets").map_or_else(Vec::new, |field| {
-        targets(&field, &defaults, known.then_some(&modules))
-    });
+    let targets = fields
+        .take("targets")
+        .map_or_else(Vec::new, |field| targets(&field, &defaults, known.then_some(&modules)));
     fields.finish();
 
     let mut origins = Origins::default();
@@ -119,10 +108,7 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
             .into_iter()
             .filter_map(|(name, question)| Some((name, question?.module)))
             .collect(),
-        targets: targets
-            .into_iter()
-            .filter_map(|target| target.spec)
-            .collect(),
+        targets: targets.into_iter().filter_map(|target| target.spec).collect(),
         origins,
     }
 }

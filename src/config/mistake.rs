@@ -49,10 +49,7 @@ impl Mistake {
 
     /// Shows the mistake behind the name of its file: `config.yaml:14:5: …`.
     pub fn in_file<'a>(&'a self, file: &'a str) -> impl fmt::Display + 'a {
-        InFile {
-            file,
-            mistake: self,
-        }
+        InFile { file, mistake: self }
     }
 
     /// The field without what is around it: `ca` of `targets[3].http.tls.ca`.
@@ -223,16 +220,10 @@ mod tests {
     fn mistakes_beyond_the_bound_are_counted() {
         let mistakes = Mistakes::default();
         for line in 1..=MOST as u32 + 7 {
-            mistakes.add(Mistake {
-                line,
-                ..Mistake::of_text("is wrong", "mend it")
-            });
+            mistakes.add(Mistake { line, ..Mistake::of_text("is wrong", "mend it") });
         }
         let all = mistakes.into_sorted();
         assert_eq!(all.len(), MOST + 1);
-        assert_eq!(
-            all[MOST].to_string(),
-            "7 more mistakes are not shown; mend these first"
-        );
+        assert_eq!(all[MOST].to_string(), "7 more mistakes are not shown; mend these first");
     }
 }

@@ -143,10 +143,9 @@ fn decode_kind(kind: ProbeKind, field: &Field<'_>) -> ModuleKind {
     let decoded = match kind {
         ProbeKind::Dns => ModuleKind::Dns(dns::dns(&mut fields)),
         ProbeKind::Tcp => ModuleKind::Tcp(tcp(&mut fields)),
-        ProbeKind::Tls => ModuleKind::Tls(TlsModule {
-            tls: tls::settings(&mut fields),
-            ip: ip(&mut fields),
-        }),
+        ProbeKind::Tls => {
+            ModuleKind::Tls(TlsModule { tls: tls::settings(&mut fields), ip: ip(&mut fields) })
+        }
         ProbeKind::Http => ModuleKind::Http(http::http(&mut fields)),
         ProbeKind::Hold => ModuleKind::Hold(hold(&mut fields)),
     };
@@ -173,10 +172,7 @@ pub(super) fn expectation(fields: &mut Fields<'_>, kind: ProbeKind) -> Option<Ex
         Expectation::Connect => kind == ProbeKind::Tcp,
     };
     if !fits {
-        field.wrong(
-            format!("does not fit a {kind} probe"),
-            format!("write {fitting}"),
-        );
+        field.wrong(format!("does not fit a {kind} probe"), format!("write {fitting}"));
     }
     fits.then_some(expect)
 }
@@ -221,10 +217,7 @@ pub(super) fn timeouts(
         }
         fields.finish();
     }
-    Timeouts {
-        total: most,
-        phases,
-    }
+    Timeouts { total: most, phases }
 }
 
 fn tcp(fields: &mut Fields<'_>) -> TcpModule {
@@ -262,7 +255,5 @@ fn hold(fields: &mut Fields<'_>) -> HoldModule {
 /// `ip`.
 fn ip(fields: &mut Fields<'_>) -> IpPreference {
     let field = fields.take("ip");
-    field
-        .and_then(|field| field.word(&IP_PREFERENCES))
-        .unwrap_or_default()
+    field.and_then(|field| field.word(&IP_PREFERENCES)).unwrap_or_default()
 }

@@ -100,9 +100,7 @@ impl Node {
                     written.clone_into(text);
                 }
             }
-            Value::List(items) => items
-                .iter_mut()
-                .for_each(|item| item.restore_spelling(source)),
+            Value::List(items) => items.iter_mut().for_each(|item| item.restore_spelling(source)),
             Value::Map(entries) => entries.iter_mut().for_each(|(key, value)| {
                 key.restore_spelling(source);
                 value.restore_spelling(source);
@@ -127,9 +125,8 @@ fn syntax(error: &serde_saphyr::Error) -> Mistake {
     let mut options = RenderOptions::new(&UserMessageFormatter);
     options.snippets = SnippetMode::Off;
     let message = error.render_with_options(options);
-    let (line, column) = error
-        .location()
-        .map_or((0, 0), |at| (at.line() as u32, at.column() as u32));
+    let (line, column) =
+        error.location().map_or((0, 0), |at| (at.line() as u32, at.column() as u32));
     let message = one_line(&message);
     let mistake = if message.contains("too complex") {
         Mistake::of_text(message, "use fewer nodes, levels and aliases")
@@ -139,11 +136,7 @@ fn syntax(error: &serde_saphyr::Error) -> Mistake {
             "look at indentation, quotes and brackets here and on the line before",
         )
     };
-    Mistake {
-        line,
-        column,
-        ..mistake
-    }
+    Mistake { line, column, ..mistake }
 }
 
 /// The first line of `message`, without the place that the parser adds to it.
@@ -160,10 +153,7 @@ impl<'de> Deserialize<'de> for Node {
         let span = defined.span();
         let start = span.byte_offset().zip(span.byte_len());
         Ok(Self {
-            at: Position {
-                line: defined.line() as u32,
-                column: defined.column() as u32,
-            },
+            at: Position { line: defined.line() as u32, column: defined.column() as u32 },
             value,
             span: start.map(|(start, length)| (start as usize, length as usize)),
         })
@@ -198,11 +188,7 @@ impl<'de> Visitor<'de> for AnyNode {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        Ok(Value::Number {
-            text: number.to_string(),
-            whole: Some(number),
-            real: number as f64,
-        })
+        Ok(Value::Number { text: number.to_string(), whole: Some(number), real: number as f64 })
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
@@ -214,11 +200,7 @@ impl<'de> Visitor<'de> for AnyNode {
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
-        Ok(Value::Number {
-            text: number.to_string(),
-            whole: None,
-            real: number,
-        })
+        Ok(Value::Number { text: number.to_string(), whole: None, real: number })
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {

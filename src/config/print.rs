@@ -126,11 +126,7 @@ fn target(target: &TargetSpec) -> Yaml {
 /// A question taken apart into the address and what is asked of it.
 fn aimed(ask: &Ask) -> (String, ModuleKind) {
     match ask {
-        Ask::Dns {
-            module,
-            name,
-            server,
-        } => {
+        Ask::Dns { module, name, server } => {
             let server = server.as_ref().filter(|_| module.name.is_some());
             let address = server.map_or_else(|| name.clone(), ToString::to_string);
             (address, ModuleKind::Dns(module.clone()))
@@ -173,10 +169,7 @@ fn dns(module: &DnsModule) -> Yaml {
     let mut map = Map::default();
     map.maybe("name", module.name.as_ref().map(Yaml::text));
     let server = module.server.as_ref();
-    map.maybe(
-        "server",
-        server.map(|server| Yaml::text(server.to_string())),
-    );
+    map.maybe("server", server.map(|server| Yaml::text(server.to_string())));
     map.add("qtype", Yaml::text(module.qtype.as_str()));
     map.add("transport", word(&TRANSPORTS, &module.transport));
     map.add("retries", Yaml::value(module.retries));

@@ -17,9 +17,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at(end);
-        let end = tail
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(tail.len());
+        let end = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
         let (name, tail) = tail.split_at(end);
         let (_, unit) = units.find(|(unit, _)| *unit == name)?;
         total = total.checked_add(times(number, *unit)?)?;
@@ -66,14 +64,11 @@ pub fn print_duration(duration: Duration) -> String {
 /// Parses a size: bytes, or a whole number with `KiB`, `MiB` or `GiB`. `None` otherwise.
 pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
-    let suffixed = SIZES
-        .iter()
-        .find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), *unit)));
+    let suffixed =
+        SIZES.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), *unit)));
     let (number, unit) = suffixed.unwrap_or((text, 1));
     let digits = number.chars().all(|c| c.is_ascii_digit());
-    digits
-        .then(|| number.parse::<u64>().ok())??
-        .checked_mul(unit)
+    digits.then(|| number.parse::<u64>().ok())??.checked_mul(unit)
 }
 
 /// Writes a size so that [`parse_size`] reads it back.
@@ -81,10 +76,7 @@ pub fn print_size(bytes: u64) -> String {
     SIZES
         .iter()
         .find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit))
-        .map_or_else(
-            || bytes.to_string(),
-            |(name, unit)| format!("{}{name}", bytes / unit),
-        )
+        .map_or_else(|| bytes.to_string(), |(name, unit)| format!("{}{name}", bytes / unit))
 }
 
 #[cfg(test)]
@@ -134,25 +126,12 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("64KiB", 65536),
-            ("1 MiB", 1 << 20),
-            ("2GiB", 2 << 30),
-            ("10", 10),
-        ] {
+        for (text, bytes) in
+            [("0", 0), ("64KiB", 65536), ("1 MiB", 1 << 20), ("2GiB", 2 << 30), ("10", 10)]
+        {
             assert_eq!(parse_size(text), Some(bytes), "{text}");
         }
-        for text in [
-            "",
-            "KiB",
-            "64kb",
-            "64K",
-            "-1",
-            "+1",
-            "1.5KiB",
-            "99999999999GiB",
-        ] {
+        for text in ["", "KiB", "64kb", "64K", "-1", "+1", "1.5KiB", "99999999999GiB"] {
             assert_eq!(parse_size(text), None, "{text}");
         }
     }

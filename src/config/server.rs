@@ -15,9 +15,8 @@ pub(super) const VANTAGES: [(&str, Vantage); 2] =
 
 /// The default bounds of latency histograms, seconds: from a denial on the same node (0.3 ms)
 /// past a cold HBONE connection (50 to 95 ms) to the stalls of a broken ztunnel (5 and 10 s).
-pub const DEFAULT_BUCKETS: [f64; 14] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+pub const DEFAULT_BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const MOST_BUCKETS: usize = 32;
 const LONGEST_BUCKET: f64 = 3600.0;
 
@@ -49,11 +48,7 @@ pub(super) fn identity(root: &mut Fields<'_>, environment: &BTreeMap<String, Str
             vantage.ok()
         }),
     };
-    Identity {
-        node: node.unwrap_or_else(|| "localhost".to_owned()),
-        zone,
-        vantage,
-    }
+    Identity { node: node.unwrap_or_else(|| "localhost".to_owned()), zone, vantage }
 }
 
 const LABEL: &str = "1 to 253 visible ASCII characters";
@@ -97,18 +92,9 @@ pub(super) fn admin(field: Option<&Field<'_>>) -> AdminConfig {
     let Some(mut fields) = field.map(Field::fields) else {
         return admin;
     };
-    set(
-        &mut admin.listen,
-        fields.take("listen").and_then(|f| listen(&f)),
-    );
-    set(
-        &mut admin.max_connections,
-        whole(&mut fields, "max_connections", 65_536),
-    );
-    set(
-        &mut admin.max_probes,
-        whole(&mut fields, "max_probes", 65_536),
-    );
+    set(&mut admin.listen, fields.take("listen").and_then(|f| listen(&f)));
+    set(&mut admin.max_connections, whole(&mut fields, "max_connections", 65_536));
+    set(&mut admin.max_probes, whole(&mut fields, "max_probes", 65_536));
     if let Some(networks) = fields.take("probe_networks") {
         admin.probe_networks = networks.items().iter().filter_map(network).collect();
     }
@@ -129,20 +115,14 @@ pub(super) fn responder(field: &Field<'_>, admin: SocketAddr) -> ResponderConfig
     if let Some(addresses) = fields.take("listen") {
         responder.listen = distinct_addresses(&addresses, admin);
     }
-    set(
-        &mut responder.max_connections,
-        whole(&mut fields, "max_connections", 65_536),
-    );
+    set(&mut responder.max_connections, whole(&mut fields, "max_connections", 65_536));
     let body = fields.take("max_body");
     set(&mut responder.max_body, body.and_then(|f| f.size(64 << 20)));
     let rate = whole(&mut fields, "max_requests_per_second", 1_000_000);
     set(&mut responder.max_requests_per_second, rate);
     let idle = fields.take("idle_timeout");
     let range = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-    set(
-        &mut responder.idle_timeout,
-        idle.and_then(|f| f.duration(range)),
-    );
+    set(&mut responder.idle_timeout, idle.and_then(|f| f.duration(range)));
     fields.finish();
     responder
 }
@@ -152,10 +132,7 @@ fn distinct_addresses(field: &Field<'_>, admin: SocketAddr) -> Vec<SocketAddr> {
     let mut addresses = Vec::new();
     let items = field.items();
     if items.is_empty() && field.is_list() {
-        field.wrong(
-            "is empty",
-            "write at least one address, or leave responder out",
-        );
+        field.wrong("is empty", "write at least one address, or leave responder out");
     }
     for item in &items {
         let Some(address) = listen(item) else {
@@ -173,23 +150,14 @@ fn distinct_addresses(field: &Field<'_>, admin: SocketAddr) -> Vec<SocketAddr> {
 
 /// `limits`.
 pub(super) fn limits(field: Option<&Field<'_>>) -> Limits {
-    let mut limits = Limits {
-        max_in_flight: 1024,
-        max_schedule_lag: Duration::from_millis(250),
-    };
+    let mut limits = Limits { max_in_flight: 1024, max_schedule_lag: Duration::from_millis(250) };
     let Some(mut fields) = field.map(Field::fields) else {
         return limits;
     };
-    set(
-        &mut limits.max_in_flight,
-        whole(&mut fields, "max_in_flight", 65_536),
-    );
+    set(&mut limits.max_in_flight, whole(&mut fields, "max_in_flight", 65_536));
     let lag = fields.take("max_schedule_lag");
     let range = Duration::from_millis(1)..=Duration::from_secs(60);
-    set(
-        &mut limits.max_schedule_lag,
-        lag.and_then(|f| f.duration(range)),
-    );
+    set(&mut limits.max_schedule_lag, lag.and_then(|f| f.duration(range)));
     fields.finish();
     limits
 }
@@ -212,10 +180,7 @@ pub(super) fn buckets(field: Option<&Field<'_>>) -> Vec<f64> {
         if bound <= 0.0 {
             item.wrong("is no bound", "write seconds, more than 0");
         } else if buckets.last().is_some_and(|last| bound <= *last) {
-            item.wrong(
-                "is not above the bound before it",
-                "write bounds in ascending order",
-            );
+            item.wrong("is not above the bound before it", "write bounds in ascending order");
         }
         buckets.push(bound);
     }
@@ -236,15 +201,10 @@ fn listen(field: &Field<'_>) -> Option<SocketAddr> {
 /// A network; a bare address is a network of one.
 pub(super) fn network(field: &Field<'_>) -> Option<IpNet> {
     let text = field.text()?;
-    let network = text
-        .parse::<IpNet>()
-        .ok()
-        .or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)));
+    let network =
+        text.parse::<IpNet>().ok().or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)));
     if network.is_none() {
-        field.wrong(
-            "is not a network",
-            "write a CIDR, e.g. 10.0.0.0/8 or fd00::/8",
-        );
+        field.wrong("is not a network", "write a CIDR, e.g. 10.0.0.0/8 or fd00::/8");
     }
     network
 }

@@ -50,10 +50,7 @@ pub(super) fn defaults(field: Option<&Field<'_>>) -> Defaults {
         return defaults;
     };
     let interval = fields.take("interval");
-    set(
-        &mut defaults.interval,
-        interval.map(|f| f.duration(intervals())),
-    );
+    set(&mut defaults.interval, interval.map(|f| f.duration(intervals())));
     let timeout = fields.take("timeout");
     set(&mut defaults.timeout, timeout.map(|f| f.duration(TIMEOUT)));
     let jitter = fields.take("jitter");
@@ -225,10 +222,7 @@ fn find<'q>(field: &Field<'_>, modules: Option<&'q Questions>) -> Option<&'q Que
             if modules.len() > known.len() {
                 known.push("others".to_owned());
             }
-            format!(
-                "define it under `modules`, where there are {}",
-                listed(known, "and")
-            )
+            format!("define it under `modules`, where there are {}", listed(known, "and"))
         }
     };
     field.wrong("is not a module", fix);
@@ -241,21 +235,15 @@ fn cadence(
     question: Option<&Question>,
     max_in_flight: u32,
 ) -> Cadence {
-    let hold = question
-        .filter(|question| question.sound)
-        .and_then(|q| match &q.module.kind {
-            ModuleKind::Hold(module) => Some(module.hold),
-            ModuleKind::Dns(_) | ModuleKind::Tcp(_) | ModuleKind::Tls(_) | ModuleKind::Http(_) => {
-                None
-            }
-        });
+    let hold = question.filter(|question| question.sound).and_then(|q| match &q.module.kind {
+        ModuleKind::Hold(module) => Some(module.hold),
+        ModuleKind::Dns(_) | ModuleKind::Tcp(_) | ModuleKind::Tls(_) | ModuleKind::Http(_) => None,
+    });
     let stated = fields.take("interval");
     let interval = match &stated {
         Some(field) => field.duration(intervals()),
         // Connections are held one after the other unless stated otherwise.
-        None => defaults
-            .interval
-            .map(|interval| interval.max(hold.unwrap_or_default())),
+        None => defaults.interval.map(|interval| interval.max(hold.unwrap_or_default())),
     };
     if let (Some(field), Some(interval), Some(hold)) = (&stated, interval, hold)
         && interval.saturating_mul(max_in_flight) < hold
@@ -267,11 +255,8 @@ fn cadence(
         );
     }
     let jitter = fields.take("jitter").and_then(|f| f.real(0.0..=0.5));
-    Cadence::new(
-        interval.unwrap_or(Cadence::MAX_INTERVAL),
-        jitter.unwrap_or(defaults.jitter),
-    )
-    .expect("both are in the range that Cadence demands")
+    Cadence::new(interval.unwrap_or(Cadence::MAX_INTERVAL), jitter.unwrap_or(defaults.jitter))
+        .expect("both are in the range that Cadence demands")
 }
 
 fn check_control(
@@ -291,20 +276,10 @@ fn check_control(
         return None;
     };
     if target.name.as_ref() == Some(&name) {
-        field.wrong(
-            "is the target itself",
-            "name another target, to the same address",
-        );
+        field.wrong("is the target itself", "name another target, to the same address");
     } else if control.expect == Some(Expectation::Denied) {
-        field.wrong(
-            "expects to be denied itself",
-            "name a target that must be answered",
-        );
-    } else if target
-        .expect
-        .as_ref()
-        .is_some_and(|e| *e != Expectation::Denied)
-    {
+        field.wrong("expects to be denied itself", "name a target that must be answered");
+    } else if target.expect.as_ref().is_some_and(|e| *e != Expectation::Denied) {
         field.wrong(
             "controls nothing, because no denial is expected here",
             "leave it out, or write `expect: denied`",

@@ -17,10 +17,7 @@ fn dump(text: &str) {
 
 /// Targets, each a line of a flow map.
 fn targets(lines: &[&str]) -> String {
-    let lines: Vec<_> = lines
-        .iter()
-        .map(|line| format!("  - {{ {line} }}\n"))
-        .collect();
+    let lines: Vec<_> = lines.iter().map(|line| format!("  - {{ {line} }}\n")).collect();
     format!("targets:\n{}", lines.concat())
 }
 
@@ -71,10 +68,7 @@ fn dumps() {
         &["name: a, tcp: {}"],
         &["name: a, adress: a:1, tcp: {}"],
         &["name: a b, address: a, tcp: {}, intervall: 5s, via: service"],
-        &[
-            "name: a, address: a:1, tcp: {}",
-            "name: a, address: a:1, tcp: {}",
-        ],
+        &["name: a, address: a:1, tcp: {}", "name: a, address: a:1, tcp: {}"],
         &[
             "name: a, address: a:1",
             "name: b, address: c:1, module: d, tcp: {}",

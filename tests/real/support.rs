@@ -178,7 +178,17 @@ where
 
 /// Aims `kind` at `address` and executes it once, with a deadline that no live server meets.
 pub(crate) async fn attempt(kind: ModuleKind, expect: Expectation, address: &str) -> Outcome {
-    let module = Module { kind, timeouts: Timeouts::total(ATTEMPT_LIMIT), expect };
+    attempt_within(ATTEMPT_LIMIT, kind, expect, address).await
+}
+
+/// Aims `kind` at `address` and executes it once.
+pub(crate) async fn attempt_within(
+    limit: Duration,
+    kind: ModuleKind,
+    expect: Expectation,
+    address: &str,
+) -> Outcome {
+    let module = Module { kind, timeouts: Timeouts::total(limit), expect };
     let spec = module.aim(address).expect("a good address");
     let environment = Environment { resolver: Arc::new(Resolver::default()) };
     let probe = Probe::prepare(&spec, &environment).expect("good files");

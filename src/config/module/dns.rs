@@ -51,37 +51,19 @@ pub(super) fn dns(fields: &mut Fields<'_>) -> DnsModule {
         }
     }
     let qtypes = Qtype::ALL.map(|qtype| (qtype.as_str(), qtype));
-    set(
-        &mut module.qtype,
-        fields.take("qtype").and_then(|f| f.word(&qtypes)),
-    );
+    set(&mut module.qtype, fields.take("qtype").and_then(|f| f.word(&qtypes)));
     let transport = fields.take("transport");
-    set(
-        &mut module.transport,
-        transport.and_then(|f| f.word(&TRANSPORTS)),
-    );
+    set(&mut module.transport, transport.and_then(|f| f.word(&TRANSPORTS)));
     if let Some(field) = fields.take("retries") {
         set(&mut module.retries, field.whole(0..=10));
         if module.retries > 0 && module.transport == Transport::Tcp {
-            field.wrong(
-                "cannot be had over tcp",
-                "leave it out; only datagrams are sent again",
-            );
+            field.wrong("cannot be had over tcp", "leave it out; only datagrams are sent again");
         }
     }
-    set(
-        &mut module.search,
-        fields.take("search").and_then(|f| search(&f)),
-    );
-    set(
-        &mut module.rcodes,
-        fields.take("rcodes").map(|f| rcodes(&f)),
-    );
+    set(&mut module.search, fields.take("search").and_then(|f| search(&f)));
+    set(&mut module.rcodes, fields.take("rcodes").map(|f| rcodes(&f)));
     let answers = fields.take("min_answers");
-    set(
-        &mut module.min_answers,
-        answers.and_then(|f| f.whole(0..=1000)),
-    );
+    set(&mut module.min_answers, answers.and_then(|f| f.whole(0..=1000)));
     if let Some(field) = fields.take("addresses") {
         module.addresses = field.items().iter().filter_map(network).collect();
         if !matches!(module.qtype, Qtype::A | Qtype::Aaaa) {
@@ -112,10 +94,7 @@ fn search(field: &Field<'_>) -> Option<Search> {
         });
     }
     let mut fields = field.fields();
-    let domains = fields.require(
-        "domains",
-        "write a list of suffixes, e.g. [svc.cluster.local]",
-    );
+    let domains = fields.require("domains", "write a list of suffixes, e.g. [svc.cluster.local]");
     let domains = domains.map(|field| field.items()).unwrap_or_default();
     if domains.len() > MOST_DOMAINS {
         let problem = format!("has {} domains", domains.len());

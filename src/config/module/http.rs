@@ -7,11 +7,8 @@ use crate::config::module::{ip, tls};
 use crate::config::server::set;
 use crate::spec::{HttpModule, HttpVersion};
 
-pub(in crate::config) const VERSIONS: [(&str, HttpVersion); 3] = [
-    ("auto", HttpVersion::Auto),
-    ("1.1", HttpVersion::Http1),
-    ("2", HttpVersion::Http2),
-];
+pub(in crate::config) const VERSIONS: [(&str, HttpVersion); 3] =
+    [("auto", HttpVersion::Auto), ("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)];
 
 /// Headers that belong to the connection and the framing of a message.
 const OURS: [&str; 8] = [
@@ -43,36 +40,22 @@ pub(super) fn http(fields: &mut Fields<'_>) -> HttpModule {
         tls: tls::block(fields),
         ip: ip(fields),
     };
-    set(
-        &mut module.method,
-        fields.take("method").and_then(|f| method(&f)),
-    );
+    set(&mut module.method, fields.take("method").and_then(|f| method(&f)));
     if let Some(field) = fields.take("headers") {
         module.headers = headers(&field);
     }
     let body = fields.take("body").and_then(|field| field.text());
-    module.body = body
-        .filter(|text| !text.is_empty())
-        .map(|text| text.as_bytes().to_vec());
+    module.body = body.filter(|text| !text.is_empty()).map(|text| text.as_bytes().to_vec());
     let version = fields.take("version");
     set(&mut module.version, version.and_then(|f| f.word(&VERSIONS)));
     module.body_regex = fields.take("body_regex").and_then(|f| f.regex());
     let limit = fields.take("body_limit");
-    set(
-        &mut module.body_limit,
-        limit.and_then(|f| f.size(MOST_BODY)),
-    );
+    set(&mut module.body_limit, limit.and_then(|f| f.size(MOST_BODY)));
     let redirects = fields.take("redirects");
     let redirects = redirects.and_then(|f| f.whole(0..=MOST_REDIRECTS));
     set(&mut module.redirects, redirects);
-    set(
-        &mut module.decompress,
-        fields.take("decompress").and_then(|f| f.flag()),
-    );
-    set(
-        &mut module.keepalive,
-        fields.take("keepalive").and_then(|f| f.flag()),
-    );
+    set(&mut module.decompress, fields.take("decompress").and_then(|f| f.flag()));
+    set(&mut module.keepalive, fields.take("keepalive").and_then(|f| f.flag()));
     module
 }
 
@@ -80,18 +63,13 @@ fn method(field: &Field<'_>) -> Option<Method> {
     let text = field.text()?;
     let method = Method::from_bytes(text.as_bytes()).ok();
     let upper = text.to_ascii_uppercase();
-    let known = [
-        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE",
-    ];
+    let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"];
     if upper != text && known.contains(&upper.as_str()) {
         field.wrong("is not a method", format!("did you mean {upper}?"));
     } else if method.is_none() || text.len() > 32 {
         field.wrong("is not a method", "write one word, e.g. GET or HEAD");
     } else if method == Some(Method::CONNECT) {
-        field.wrong(
-            "asks for a tunnel, not for a reply",
-            "write e.g. GET or HEAD",
-        );
+        field.wrong("asks for a tunnel, not for a reply", "write e.g. GET or HEAD");
     } else {
         return method;
     }
@@ -110,16 +88,8 @@ fn headers(field: &Field<'_>) -> Vec<(HeaderName, HeaderValue)> {
                 "write one key with a list of values",
             );
         }
-        let value = if is_secret(name.as_str()) {
-            entry.field.hidden()
-        } else {
-            entry.field
-        };
-        let values = if value.is_list() {
-            value.items()
-        } else {
-            vec![value]
-        };
+        let value = if is_secret(name.as_str()) { entry.field.hidden() } else { entry.field };
+        let values = if value.is_list() { value.items() } else { vec![value] };
         let values = values.iter().filter_map(header_value);
         headers.extend(values.map(|mut value| {
             value.set_sensitive(is_secret(name.as_str()));
@@ -162,15 +132,7 @@ fn header_value(field: &Field<'_>) -> Option<HeaderValue> {
 
 /// Whether values of the header `name` must not be shown.
 fn is_secret(name: &str) -> bool {
-    const WORDS: [&str; 8] = [
-        "auth",
-        "cookie",
-        "credential",
-        "key",
-        "password",
-        "secret",
-        "session",
-        "token",
-    ];
+    const WORDS: [&str; 8] =
+        ["auth", "cookie", "credential", "key", "password", "secret", "session", "token"];
     WORDS.iter().any(|word| name.contains(word))
 }

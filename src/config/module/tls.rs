@@ -108,10 +108,7 @@ fn identity(fields: &mut Fields<'_>) -> Option<ClientIdentity> {
     }
     let cert = cert.and_then(|field| field.file());
     let key = key.and_then(|field| field.file());
-    Some(ClientIdentity {
-        certificate: cert?,
-        key: key?,
-    })
+    Some(ClientIdentity { certificate: cert?, key: key? })
 }
 
 fn alpn(fields: &mut Fields<'_>) -> Vec<String> {
@@ -127,10 +124,7 @@ fn alpn(fields: &mut Fields<'_>) -> Vec<String> {
         let text = field.filled()?;
         let good = text.len() <= 255 && text.chars().all(|c| c.is_ascii_graphic());
         if !good {
-            field.wrong(
-                "is not an ALPN protocol",
-                "write a name such as h2 or http/1.1",
-            );
+            field.wrong("is not an ALPN protocol", "write a name such as h2 or http/1.1");
         }
         good.then(|| text.to_owned())
     };
@@ -144,10 +138,7 @@ fn versions(fields: &mut Fields<'_>) -> (Option<TlsVersion>, Option<TlsVersion>)
     if let (Some(field), Some(lowest), Some(highest)) = (low, lowest, highest)
         && lowest > highest
     {
-        field.wrong(
-            "is above max_version",
-            "leave no version out that is to be offered",
-        );
+        field.wrong("is above max_version", "leave no version out that is to be offered");
     }
     (lowest, highest)
 }

@@ -92,16 +92,13 @@ impl Yaml {
 
 /// Whether `text` can stand without quotes, as text.
 fn is_plain(text: &str) -> bool {
-    const WORDS: [&str; 11] = [
-        "true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf",
-    ];
+    const WORDS: [&str; 11] =
+        ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf"];
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._/:<>".contains(c);
     let word = WORDS.contains(&text.to_ascii_lowercase().as_str());
     match text.chars().next() {
         Some('a'..='z' | 'A'..='Z' | '/') => {
-            let spaced = text
-                .split(' ')
-                .all(|part| !part.is_empty() && !part.ends_with(':'));
+            let spaced = text.split(' ').all(|part| !part.is_empty() && !part.ends_with(':'));
             !word && spaced && text.replace(' ', "").chars().all(allowed)
         }
         // Durations and sizes; never a number, a time or a date.
