@@ -6,5 +6,6 @@
 mod real {
     mod envoy;
     mod pki;
+    mod prometheus;
     mod support;
 }
