@@ -233,8 +233,9 @@ fn judge_denial(outcome: &Outcome, control: Option<&Outcome>) -> Judgement {
     Judgement { verdict, failure: Some(failure.clone()), because: Some(because) }
 }
 
-/// The class that STRICT denial, closed port and missing endpoint share (zero reply bytes).
-fn is_denial(failure: &Failure) -> bool {
+/// Whether `failure` is of the class that STRICT denial, closed port and missing endpoint share,
+/// provided that there were zero reply bytes.
+pub fn is_denial(failure: &Failure) -> bool {
     matches!(failure.reason, Reason::Closed | Reason::Reset)
         && matches!(failure.phase, Phase::Tls | Phase::Processing)
 }

@@ -4,14 +4,24 @@
 //! schedule spec`), edges (`config net tls drain telemetry`), capabilities (`probe metrics
 //! responder window`), engine (`runner plan`), roles (`agent lab`), and `cli`.
 
+//XX pub mod agent;
+//XX pub mod cli;
 pub mod config;
+pub mod drain;
 pub mod expectation;
 pub mod failure;
+//XX #[cfg(feature = "lab")]
+//XX pub mod lab;
+pub mod metrics;
 pub mod net;
 pub mod outcome;
+pub mod plan;
 pub mod probe;
 pub mod responder;
+pub mod runner;
 pub mod schedule;
 pub mod spec;
 pub mod target;
+pub mod telemetry;
 pub mod tls;
+pub mod window;

@@ -10,8 +10,8 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::expectation::{Expectation, Verdict};
-use crate::failure::{Failure, Phase};
+use crate::expectation::{Expectation, Verdict, judge};
+use crate::failure::{Failure, Fault, Phase};
 use crate::target::{ProbeKind, TargetName, Vantage, Via};
 
 /// How long each phase took; a phase that did not run has no value.
@@ -253,6 +253,35 @@ pub struct Outcome {
     pub facts: Facts,
 }
 
+impl Outcome {
+    /// The outcome of an attempt that our own side ended or spoiled before it had one.
+    pub fn spoiled(started_at: SystemTime, duration: Duration, fault: Fault) -> Self {
+        Self {
+            started_at,
+            duration,
+            phases: Phases::default(),
+            failure: Some(fault.during(Phase::Connect)),
+            reply_bytes: 0,
+            facts: Facts::default(),
+        }
+    }
+}
+
+/// Whose attempt it is: what an [`Attempt`] says besides its outcome.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The kind of probe.
+    pub probe: ProbeKind,
+    /// Name of the target.
+    pub target: &'a TargetName,
+    /// From which side of the mesh.
+    pub vantage: Option<Vantage>,
+    /// Through what the target is addressed.
+    pub via: Option<Via>,
+    /// What was stated.
+    pub expect: &'a Expectation,
+}
+
 /// One execution of a probe, judged: what `probe -o json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Attempt {
@@ -290,6 +319,34 @@ pub struct Attempt {
     pub because: Option<&'static str>,
     /// What was seen.
     pub facts: Facts,
+}
+
+impl Attempt {
+    /// Judges `outcome`, with the outcome of its positive control where there was one.
+    pub fn judged(
+        subject: Subject<'_>,
+        outcome: Outcome,
+        control: Option<&Outcome>,
+        schedule_lag: Duration,
+    ) -> Self {
+        let judgement = judge(subject.expect, &outcome, control);
+        Self {
+            probe: subject.probe,
+            target: subject.target.clone(),
+            vantage: subject.vantage,
+            via: subject.via,
+            started_at: outcome.started_at,
+            duration: outcome.duration,
+            schedule_lag,
+            phases: outcome.phases,
+            success: judgement.failure.is_none(),
+            failure: judgement.failure,
+            expect: subject.expect.clone(),
+            verdict: judgement.verdict,
+            because: judgement.because,
+            facts: outcome.facts,
+        }
+    }
 }
 
 fn is_zero(value: &u32) -> bool {

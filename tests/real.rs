@@ -4,6 +4,7 @@
 //! run it.
 
 mod real {
+    mod coredns;
     mod envoy;
     mod pki;
     mod prometheus;

@@ -8,6 +8,7 @@ mod rcode;
 mod reply;
 mod search;
 mod tcp;
+mod text;
 mod udp;
 mod wire;
 
@@ -37,9 +38,9 @@ pub struct Question {
 }
 
 impl Question {
-    /// The name in ASCII presentation form, with its trailing dot.
+    /// The name as a zone file has it, with its trailing dot.
     pub fn name_text(&self) -> String {
-        self.name.to_ascii()
+        text::name(&self.name)
     }
 }
 

@@ -73,3 +73,27 @@ pub(super) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Re
     });
     Ok(Received { bytes: message.bytes, kernel })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    #[test]
+    fn a_datagram_that_waited_in_the_socket_is_as_old_as_its_wait() {
+        const WAIT: Duration = Duration::from_millis(5);
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
+        enable(&socket);
+        let address = socket.local_addr().expect("bound");
+        // The first ones may come before the kernel has switched stamping on.
+        let stamped = (0..200).find_map(|_| {
+            socket.send_to(b"x", address).expect("loopback takes datagrams");
+            std::thread::sleep(WAIT);
+            let received = receive(&socket, &mut [0; 8]).expect("the datagram");
+            assert_eq!(received.bytes, 1);
+            received.age()
+        });
+        assert!(stamped.expect("the kernel stamps datagrams") >= WAIT);
+    }
+}

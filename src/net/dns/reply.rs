@@ -1,16 +1,14 @@
 //! A reply to a question: its answers along the chain of aliases, and as people read them.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use hickory_proto::op::Message;
-use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{Name, RData};
 use tokio::time::Instant;
 
 use crate::failure::{Fault, Reason};
 use crate::net::dns::wire::record_type;
-use crate::net::dns::{Question, Rcode};
+use crate::net::dns::{Question, Rcode, text};
 
 /// A reply that belongs to its question, whatever it says.
 #[derive(Debug, Clone)]
@@ -69,7 +67,7 @@ impl Reply {
     /// Record data of the whole answer section in presentation form, aliases included.
     pub fn presented(&self) -> Vec<String> {
         let answers = self.message.answers.iter();
-        answers.map(|record| presentation(&record.data)).collect()
+        answers.map(|record| text::data(&record.data)).collect()
     }
 
     /// The records that answer `question`, behind any aliases. None is NODATA, or an error code.
@@ -95,7 +93,7 @@ impl Reply {
                     if passed.contains(&target) {
                         return Err(Fault::new(
                             Reason::DnsMalformed,
-                            format!("CNAME loop at {}", target.to_ascii()),
+                            format!("CNAME loop at {}", text::name(target)),
                         ));
                     }
                     owner = target;
@@ -104,36 +102,6 @@ impl Reply {
             }
         }
     }
-}
-
-/// Record data as a zone file has it.
-fn presentation(data: &RData) -> String {
-    match data {
-        RData::CNAME(name) => name.0.to_ascii(),
-        RData::PTR(name) => name.0.to_ascii(),
-        RData::SRV(srv) => {
-            format!("{} {} {} {}", srv.priority, srv.weight, srv.port, srv.target.to_ascii())
-        }
-        RData::TXT(txt) => quoted(txt),
-        other => other.to_string(),
-    }
-}
-
-/// Each string of a TXT record in quotes (RFC 1035, 5.1).
-fn quoted(txt: &TXT) -> String {
-    let mut text = String::new();
-    for (index, string) in txt.txt_data.iter().enumerate() {
-        text.push_str(if index == 0 { "\"" } else { " \"" });
-        for byte in string {
-            match byte {
-                b'"' | b'\\' => text.extend(['\\', char::from(*byte)]),
-                b' '..=b'~' => text.push(char::from(*byte)),
-                _ => write!(text, "\\{byte:03}").expect("strings take everything"),
-            }
-        }
-        text.push('"');
-    }
-    text
 }
 
 #[cfg(test)]
@@ -200,11 +168,5 @@ mod tests {
         assert_eq!(answers(long, Qtype::A), Err(Reason::DnsMalformed));
         let short = vec![alias("a.example.", "a.example.")];
         assert_eq!(answers(short, Qtype::A), Err(Reason::DnsMalformed));
-    }
-
-    #[test]
-    fn text_is_quoted_and_escaped() {
-        let txt = TXT::from_bytes(vec![b"a \"b\"\\".as_slice(), b"\x07\xff".as_slice()]);
-        assert_eq!(presentation(&RData::TXT(txt)), r#""a \"b\"\\" "\007\255""#);
     }
 }

@@ -77,7 +77,7 @@ mod tests {
 
     fn texts(list: &SearchList, name: &str) -> Vec<String> {
         let names = list.expand(name).expect("valid");
-        names.iter().map(Name::to_ascii).collect()
+        names.iter().map(crate::net::dns::text::name).collect()
     }
 
     fn pod() -> SearchList {

@@ -88,6 +88,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::net::dns::Reply;
 
     fn question() -> Question {
         Question { name: Name::from_str("svc.example.").expect("valid"), qtype: Qtype::A }
@@ -141,10 +142,34 @@ mod tests {
         assert_eq!(accept(&bytes, 7, &question()), Err("without the question"));
     }
 
+    /// Everything that is done with bytes from the network.
+    fn read(bytes: &[u8]) {
+        if let Ok(message) = accept(bytes, 7, &question()) {
+            let now = tokio::time::Instant::now();
+            let reply = Reply { message, sent: now, arrived: now };
+            let _ = reply.answers(&question());
+            let _ = (reply.presented(), reply.sections(), reply.rcode().to_string());
+        }
+    }
+
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-            let _ = accept(&bytes, 7, &question());
+            read(&bytes);
+        }
+
+        #[test]
+        fn arbitrary_records_behind_our_question_never_panic(
+            counts in prop::array::uniform3(0_u8..4),
+            records in prop::collection::vec(any::<u8>(), 0..600),
+        ) {
+            let mut bytes = reply().to_vec().expect("encodes");
+            for (count, at) in counts.iter().zip([7, 9, 11]) {
+                bytes[at] = *count;
+            }
+            bytes.truncate(12 + "\u{3}svc\u{7}example\0AAIN".len());
+            bytes.extend(records);
+            read(&bytes);
         }
 
         #[test]
@@ -157,7 +182,7 @@ mod tests {
             let index = at.index(bytes.len());
             bytes[index] = byte;
             bytes.truncate(keep.index(bytes.len()) + 1);
-            let _ = accept(&bytes, 7, &question());
+            read(&bytes);
         }
     }
 }

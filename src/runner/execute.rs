@@ -1,0 +1,98 @@
+//! One attempt from slot to verdict: executed, cut short or spoiled, controlled, judged.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::expectation::{Expectation, is_denial};
+use crate::failure::{Blame, Fault, Phase, Reason};
+use crate::outcome::{Attempt, Outcome};
+use crate::plan::Target;
+use crate::probe::Probe;
+
+/// Executes `target` once. `lag` is how long after its slot it starts; beyond `max_lag` the
+/// attempt cannot tell anything. Ends as `cancelled` when `stop` comes first.
+pub(super) async fn attempt(
+    target: &Target,
+    lag: Duration,
+    max_lag: Duration,
+    stop: &CancellationToken,
+) -> Attempt {
+    let mut outcome = run(&target.probe, stop).await;
+    if lag > max_lag {
+        spoil(&mut outcome, lag, max_lag);
+    }
+    let control = match &target.control {
+        Some(control) if needs_control(&target.spec.probe.expect, &outcome) => {
+            Some(run(&control.probe, stop).await)
+        }
+        _ => None,
+    };
+    target.judged(outcome, control.as_ref(), lag)
+}
+
+/// A denial says something only beside a control: it is asked right after, from here.
+fn needs_control(expect: &Expectation, outcome: &Outcome) -> bool {
+    let denied = outcome.failure.as_ref().is_some_and(is_denial) && outcome.reply_bytes == 0;
+    *expect == Expectation::Denied && denied
+}
+
+async fn run(probe: &Probe, stop: &CancellationToken) -> Outcome {
+    let (started_at, started) = (SystemTime::now(), Instant::now());
+    let spoiled = |reason, detail: String| {
+        Outcome::spoiled(started_at, started.elapsed(), Fault::new(reason, detail))
+    };
+    tokio::select! {
+        biased;
+        outcome = unpanicked(probe.attempt()) => match outcome {
+            Ok(outcome) => outcome,
+            Err(Panicked) => {
+                spoiled(Reason::Unclassified, "the probe panicked: see the log".to_owned())
+            }
+        },
+        () = stop.cancelled() => {
+            spoiled(Reason::Cancelled, "the target was removed or the prober stopped".to_owned())
+        }
+    }
+}
+
+/// Marks an attempt that started too late, unless it has a failure of our own already.
+fn spoil(outcome: &mut Outcome, lag: Duration, max_lag: Duration) {
+    if outcome.failure.as_ref().is_some_and(|failure| failure.reason.blame() == Blame::Prober) {
+        return;
+    }
+    let first = outcome.phases.iter().next().map_or(Phase::Connect, |(phase, _)| phase);
+    let detail = format!("started {lag:.1?} after its slot, at most {max_lag:.1?} is allowed");
+    outcome.failure = Some(Fault::new(Reason::ScheduleLag, detail).during(first));
+}
+
+/// The attempt panicked; the panic hook has told the log.
+struct Panicked;
+
+/// A panicking probe is a bug of ours: it must not take the agent with it.
+async fn unpanicked<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|context| {
+        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_stays_within_its_attempt() {
+        assert!(unpanicked(async { panic!("on purpose") }).await.is_err());
+        assert!(unpanicked(async { 1 }).await.is_ok_and(|one| one == 1));
+    }
+}

@@ -1,0 +1,185 @@
+//! The last minute of every target in short windows: what `/v1/window` tells.
+//!
+//! Enough for a reader to see what just happened; history lives in Prometheus. Pure bookkeeping:
+//! time is an argument.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use sketches_ddsketch::{Config as SketchConfig, DDSketch};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::expectation::Verdict;
+use crate::failure::Reason;
+use crate::outcome::Attempt;
+use crate::target::{ProbeKind, TargetName, Vantage, Via};
+
+/// Length of a window.
+pub const LENGTH: Duration = Duration::from_secs(10);
+/// Windows kept per target, the one under way included.
+pub const KEPT: usize = 7;
+/// Relative error of the latency quantiles.
+const ACCURACY: f64 = 0.01;
+/// Bins of a sketch at most: with 1 % error they span nine orders of magnitude.
+const MAX_BINS: u32 = 1024;
+/// Latencies below this are told as this, seconds.
+const MIN_LATENCY: f64 = 1e-6;
+
+/// The recent windows of every target.
+#[derive(Debug)]
+pub struct Window {
+    node: String,
+    vantage: Option<Vantage>,
+    targets: Mutex<BTreeMap<TargetName, Ring>>,
+}
+
+#[derive(Debug)]
+struct Ring {
+    probe: ProbeKind,
+    via: Option<Via>,
+    expect: String,
+    slices: VecDeque<Slice>,
+}
+
+struct Slice {
+    /// Windows since 1970.
+    number: u64,
+    verdicts: [u64; Verdict::ALL.len()],
+    reasons: BTreeMap<&'static str, u64>,
+    latency: Option<DDSketch>,
+}
+
+// DDSketch has no Debug of its own.
+impl std::fmt::Debug for Slice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slice").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// What one target showed in one window.
+#[derive(Debug, Serialize)]
+pub struct Observation {
+    source_node: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vantage: Option<Vantage>,
+    probe: ProbeKind,
+    target: TargetName,
+    destination_node: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<Via>,
+    expect: String,
+    window_start: String,
+    window_seconds: u64,
+    attempts: u64,
+    verdicts: BTreeMap<&'static str, u64>,
+    reasons: BTreeMap<&'static str, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_seconds: Option<Latency>,
+}
+
+#[derive(Debug, Serialize)]
+struct Latency {
+    p50: f64,
+    p99: f64,
+}
+
+impl Window {
+    /// An empty window of one agent.
+    pub fn new(node: &str, vantage: Option<Vantage>) -> Self {
+        Self { node: node.to_owned(), vantage, targets: Mutex::default() }
+    }
+
+    /// Takes in an attempt, by the time at which it started.
+    pub fn attempt(&self, attempt: &Attempt) {
+        let mut targets = self.targets.lock().expect("no panic while held");
+        let ring = targets.entry(attempt.target.clone()).or_insert_with(|| Ring {
+            probe: attempt.probe,
+            via: attempt.via,
+            expect: attempt.expect.to_string(),
+            slices: VecDeque::with_capacity(KEPT),
+        });
+        let Some(slice) = ring.slice(number(attempt.started_at)) else { return };
+        slice.verdicts[attempt.verdict as usize] += 1;
+        if let Some(failure) = &attempt.failure {
+            let reason: Reason = failure.reason;
+            *slice.reasons.entry(reason.as_str()).or_default() += 1;
+        } else {
+            let sketch = slice.latency.get_or_insert_with(|| {
+                DDSketch::new(SketchConfig::new(ACCURACY, MAX_BINS, MIN_LATENCY))
+            });
+            sketch.add(attempt.duration.as_secs_f64());
+        }
+    }
+
+    /// Forgets a target that is probed no more.
+    pub fn left(&self, target: &TargetName) {
+        self.targets.lock().expect("no panic while held").remove(target);
+    }
+
+    /// Every window of the last minute, by target and time.
+    pub fn observations(&self, now: SystemTime) -> Vec<Observation> {
+        let oldest = number(now).saturating_sub(KEPT as u64 - 1);
+        let targets = self.targets.lock().expect("no panic while held");
+        let all = targets.iter().flat_map(|(name, ring)| {
+            let recent = ring.slices.iter().filter(|slice| slice.number >= oldest);
+            recent.map(|slice| self.observation(name, ring, slice))
+        });
+        all.collect()
+    }
+
+    fn observation(&self, name: &TargetName, ring: &Ring, slice: &Slice) -> Observation {
+        let quantile = |q| slice.latency.as_ref()?.quantile(q).ok().flatten();
+        Observation {
+            source_node: self.node.clone(),
+            vantage: self.vantage,
+            probe: ring.probe,
+            target: name.clone(),
+            destination_node: None,
+            via: ring.via,
+            expect: ring.expect.clone(),
+            window_start: rfc3339(UNIX_EPOCH + Duration::from_secs(slice.number * LENGTH.as_secs())),
+            window_seconds: LENGTH.as_secs(),
+            attempts: slice.verdicts.iter().sum(),
+            verdicts: Verdict::ALL
+                .into_iter()
+                .map(|verdict| (verdict.as_str(), slice.verdicts[verdict as usize]))
+                .collect(),
+            reasons: slice.reasons.clone(),
+            latency_seconds: quantile(0.5)
+                .zip(quantile(0.99))
+                .map(|(p50, p99)| Latency { p50, p99 }),
+        }
+    }
+}
+
+impl Ring {
+    /// The slice of window `number`; `None` when it is older than what is kept.
+    fn slice(&mut self, number: u64) -> Option<&mut Slice> {
+        let at = self.slices.partition_point(|slice| slice.number < number);
+        let found = self.slices.get(at).is_some_and(|slice| slice.number == number);
+        if !found {
+            if at == 0 && self.slices.len() == KEPT {
+                return None;
+            }
+            let verdicts = [0; Verdict::ALL.len()];
+            let fresh = Slice { number, verdicts, reasons: BTreeMap::new(), latency: None };
+            self.slices.insert(at, fresh);
+            if self.slices.len() > KEPT {
+                self.slices.pop_front();
+                return self.slices.get_mut(at - 1);
+            }
+        }
+        self.slices.get_mut(at)
+    }
+}
+
+fn number(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / LENGTH.as_secs()
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    OffsetDateTime::from(time).format(&Rfc3339).expect("window times are within RFC 3339")
+}
