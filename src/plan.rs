@@ -41,7 +41,12 @@ impl Target {
     }
 
     /// Whether an attempt of `self` is an attempt of `other`: nothing of it was reconfigured.
-    fn serves(&self, spec: &TargetSpec, control: Option<&Arc<Self>>, vantage: Option<Vantage>) -> bool {
+    fn serves(
+        &self,
+        spec: &TargetSpec,
+        control: Option<&Arc<Self>>,
+        vantage: Option<Vantage>,
+    ) -> bool {
         let same_control = match (&self.control, control) {
             (Some(left), Some(right)) => Arc::ptr_eq(left, right),
             (None, None) => true,

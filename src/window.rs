@@ -140,7 +140,9 @@ impl Window {
             destination_node: None,
             via: ring.via,
             expect: ring.expect.clone(),
-            window_start: rfc3339(UNIX_EPOCH + Duration::from_secs(slice.number * LENGTH.as_secs())),
+            window_start: rfc3339(
+                UNIX_EPOCH + Duration::from_secs(slice.number * LENGTH.as_secs()),
+            ),
             window_seconds: LENGTH.as_secs(),
             attempts: slice.verdicts.iter().sum(),
             verdicts: Verdict::ALL

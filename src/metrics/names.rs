@@ -15,8 +15,7 @@ pub(super) const GAPS: &str = "meshprobe_enforcement_gaps_total";
 pub(super) const HOLD_DURATION: &str = "meshprobe_hold_duration_seconds";
 pub(super) const BUILD_INFO: &str = "meshprobe_build_info";
 pub(super) const LAST_RELOAD: &str = "meshprobe_config_last_reload_successful";
-pub(super) const LAST_RELOAD_TIME: &str =
-    "meshprobe_config_last_reload_success_timestamp_seconds";
+pub(super) const LAST_RELOAD_TIME: &str = "meshprobe_config_last_reload_success_timestamp_seconds";
 pub(super) const RELOADS: &str = "meshprobe_config_reloads_total";
 pub(super) const PROBE_REQUESTS: &str = "meshprobe_probe_requests_total";
 pub(super) const RESPONDER_CONNECTIONS: &str = "meshprobe_responder_connections";
@@ -78,12 +77,7 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ),
     (BUILD_INFO, Kind::Gauge, Unit::Count, "1, with the version of meshprobe."),
     (LAST_RELOAD, Kind::Gauge, Unit::Count, "Whether the last configuration read was good."),
-    (
-        LAST_RELOAD_TIME,
-        Kind::Gauge,
-        Unit::Seconds,
-        "When a good configuration was last read.",
-    ),
+    (LAST_RELOAD_TIME, Kind::Gauge, Unit::Seconds, "When a good configuration was last read."),
     (RELOADS, Kind::Counter, Unit::Count, "Configurations read, by result."),
     (PROBE_REQUESTS, Kind::Counter, Unit::Count, "Requests to /probe, by HTTP status."),
     (RESPONDER_CONNECTIONS, Kind::Gauge, Unit::Count, "Connections that the responder holds."),

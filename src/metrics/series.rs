@@ -55,8 +55,7 @@ impl Series {
         let Self { verdicts, labels, via, .. } = self;
         let connection = connection(warm);
         verdicts.entry((connection, verdict)).or_insert_with(|| {
-            let more =
-                [("connection", connection), ("via", via), ("verdict", verdict.as_str())];
+            let more = [("connection", connection), ("via", via), ("verdict", verdict.as_str())];
             labelled(names::ATTEMPTS, labels, &more)
         })
     }
@@ -121,11 +120,7 @@ fn connection(warm: Option<bool>) -> &'static str {
     if warm == Some(true) { "warm" } else { "cold" }
 }
 
-fn labelled(
-    name: &'static str,
-    common: &[Label],
-    more: &[(&'static str, &'static str)],
-) -> Key {
+fn labelled(name: &'static str, common: &[Label], more: &[(&'static str, &'static str)]) -> Key {
     let more = more.iter().map(|(key, value)| Label::from_static_parts(key, value));
     // An empty value is an absent label to Prometheus.
     let more = more.filter(|label| !label.value().is_empty());
