@@ -10,6 +10,7 @@ mod print;
 mod quantity;
 mod server;
 mod target;
+mod watch;
 
 pub use load::{load, parse, read};
 pub use mistake::{Mistake, Position, tidy};
@@ -18,15 +19,16 @@ pub use origin::Origins;
 pub use quantity::{parse_duration, parse_size, print_duration, print_size};
 pub use server::DEFAULT_BUCKETS;
 pub use target::MAX_TARGETS;
+pub use watch::Watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::spec::{Module, TargetSpec};
+use crate::spec::{Ask, Module, ModuleKind, Roots, TargetSpec};
 use crate::target::Vantage;
 
 /// Everything an agent runs by.
@@ -50,6 +52,35 @@ pub struct Config {
     pub targets: Vec<TargetSpec>,
     /// Where in the text the above was written; no part of what it says.
     pub origins: Origins,
+}
+
+impl Config {
+    /// Every file that is named: a change of one may change what attempts do.
+    pub fn files(&self) -> BTreeSet<PathBuf> {
+        let modules = self.modules.values().filter_map(|module| match &module.kind {
+            ModuleKind::Tls(module) => Some(&module.tls),
+            ModuleKind::Http(module) => Some(&module.tls),
+            ModuleKind::Hold(module) => Some(&module.tls),
+            ModuleKind::Dns(_) | ModuleKind::Tcp(_) => None,
+        });
+        let targets = self.targets.iter().filter_map(|target| match &target.probe.ask {
+            Ask::Tls { module, .. } => Some(&module.tls),
+            Ask::Http { module, .. } => Some(&module.tls),
+            Ask::Hold { module, .. } => Some(&module.tls),
+            Ask::Dns { .. } | Ask::Tcp { .. } => None,
+        });
+        let mut files = BTreeSet::from([self.resolv_conf.clone()]);
+        for tls in modules.chain(targets) {
+            if let Roots::File(path) = &tls.roots {
+                files.insert(path.clone());
+            }
+            if let Some(identity) = &tls.identity {
+                files.insert(identity.certificate.clone());
+                files.insert(identity.key.clone());
+            }
+        }
+        files
+    }
 }
 
 /// Who an agent is: constant labels of its metrics and attempts.

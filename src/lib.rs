@@ -4,14 +4,14 @@
 //! schedule spec`), edges (`config net tls drain telemetry`), capabilities (`probe metrics
 //! responder window`), engine (`runner plan`), roles (`agent lab`), and `cli`.
 
-//XX pub mod agent;
-//XX pub mod cli;
+pub mod agent;
+pub mod cli;
 pub mod config;
 pub mod drain;
 pub mod expectation;
 pub mod failure;
-//XX #[cfg(feature = "lab")]
-//XX pub mod lab;
+#[cfg(feature = "lab")]
+pub mod lab;
 pub mod metrics;
 pub mod net;
 pub mod outcome;

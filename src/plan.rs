@@ -78,8 +78,8 @@ pub fn prepare(
             made[at].clone()
         });
         let kept = previous.iter().find(|target| {
-            target.serves(spec, control.as_ref(), config.identity.vantage)
-                && !(files_changed && !files(spec).is_empty())
+            let same_files = !files_changed || files(spec).is_empty();
+            same_files && target.serves(spec, control.as_ref(), config.identity.vantage)
         });
         if let Some(kept) = kept {
             made[at] = Some(Arc::clone(kept));
@@ -125,4 +125,23 @@ fn tls_files(tls: &TlsSettings) -> Vec<&Path> {
         files.extend([identity.certificate.as_path(), identity.key.as_path()]);
     }
     files
+}
+
+/// Everything wrong with the files of modules, which `/probe` may ask without a target.
+pub fn check_modules(config: &Config, environment: &Environment) -> Vec<Mistake> {
+    let mistakes = config.modules.iter().filter_map(|(name, module)| {
+        // Any address will do: files do not depend on it.
+        let spec = module.aim("127.0.0.1:1").ok()?;
+        let error = Probe::prepare(&spec, environment).err()?;
+        Some(config.origins.of_module(name, error.field, &error.path, &error.problem))
+    });
+    crate::config::tidy(mistakes.collect())
+}
+
+/// Everything wrong with the files that `config` names; nothing is resolved or connected.
+pub fn check_files(config: &Config) -> Vec<Mistake> {
+    let environment = Environment { resolver: Arc::default() };
+    let mut mistakes = prepare(config, &environment, &[], false).err().unwrap_or_default();
+    mistakes.extend(check_modules(config, &environment));
+    crate::config::tidy(mistakes)
 }

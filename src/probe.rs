@@ -32,7 +32,7 @@ pub enum Probe {
     /// A TCP connection.
     Tcp(tcp::TcpProbe),
     /// A TLS handshake.
-    Tls(tls::TlsProbe),
+    Tls(Box<tls::TlsProbe>),
     /// One HTTP request.
     Http(Box<http::HttpProbe>),
     /// A held connection.
@@ -50,7 +50,8 @@ impl Probe {
                 Ok(Self::Tcp(tcp::TcpProbe::new(module, endpoint, spec, environment)))
             }
             Ask::Tls { module, endpoint } => {
-                Ok(Self::Tls(tls::TlsProbe::new(module, endpoint, spec, environment)?))
+                let probe = tls::TlsProbe::new(module, endpoint, spec, environment)?;
+                Ok(Self::Tls(Box::new(probe)))
             }
             Ask::Http { module, url } => {
                 let probe = http::HttpProbe::new(module, url, spec, environment)?;

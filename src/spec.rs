@@ -4,18 +4,23 @@
 //! A [`Module`] is a question without an address (as in `blackbox_exporter`); aimed at an address
 //! it becomes a [`ProbeSpec`]. Reads no files and opens no sockets.
 
-use std::path::PathBuf;
+mod dns;
+mod http_url;
+mod tls;
+
+pub use dns::{DnsModule, Qtype, Search, Transport, dns_name};
+pub use http_url::HttpUrl;
+pub use tls::{ClientIdentity, Roots, TlsModule, TlsSettings, TlsVersion, Verify};
+
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
-use ipnet::IpNet;
 use regex::bytes::Regex;
-use url::Url;
 
 use crate::expectation::Expectation;
 use crate::failure::Phase;
 use crate::schedule::Cadence;
-use crate::target::{Endpoint, Host, InvalidEndpoint, ProbeKind, TargetName, Via};
+use crate::target::{Endpoint, InvalidEndpoint, ProbeKind, TargetName, Via};
 
 /// A target of a configuration: what to ask, of whom, how often.
 #[derive(Debug, Clone, PartialEq)]
@@ -156,19 +161,6 @@ impl Module {
     }
 }
 
-/// Checks that `text` can be asked as a DNS name (RFC 1035: 253 octets, labels of 1 to 63).
-pub fn dns_name(text: &str) -> Result<String, InvalidAddress> {
-    let bare = text.strip_suffix('.').unwrap_or(text);
-    let label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.chars().all(|c| c.is_ascii_graphic())
-    };
-    if text == "." || (bare.len() <= 253 && bare.split('.').all(label)) {
-        Ok(text.to_owned())
-    } else {
-        Err(InvalidAddress::DnsName)
-    }
-}
-
 /// An address that a module cannot be aimed at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
@@ -187,71 +179,6 @@ pub enum InvalidAddress {
     /// The dns module has a name and a server already.
     #[error("the dns module states both name and server: leave one of them out")]
     AlreadyAimed,
-}
-
-/// An `http://` or `https://` URL of at most 8192 characters, with a host and no user
-/// information.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpUrl(Url);
-
-impl HttpUrl {
-    /// Parses a URL; without a scheme it is taken as `http://`.
-    pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
-        let url = if text.contains("://") {
-            Url::parse(text)
-        } else {
-            Url::parse(&format!("http://{text}"))
-        };
-        Self::accept(url.map_err(|_| InvalidAddress::Url)?)
-    }
-
-    /// The target of a redirect from here.
-    pub fn join(&self, location: &str) -> Result<Self, InvalidAddress> {
-        Self::accept(self.0.join(location).map_err(|_| InvalidAddress::Url)?)
-    }
-
-    fn accept(url: Url) -> Result<Self, InvalidAddress> {
-        let bare = url.username().is_empty() && url.password().is_none();
-        let scheme = matches!(url.scheme(), "http" | "https");
-        let port = url.port() != Some(0);
-        let length = url.as_str().len() <= 8192;
-        if bare && scheme && port && length && url.has_host() {
-            Ok(Self(url))
-        } else {
-            Err(InvalidAddress::Url)
-        }
-    }
-
-    /// Whether the scheme is https.
-    pub fn is_https(&self) -> bool {
-        self.0.scheme() == "https"
-    }
-
-    /// Where to connect to.
-    pub fn endpoint(&self) -> Endpoint {
-        let host = match self.0.host().expect("checked in accept") {
-            url::Host::Domain(name) => Host::Name(name.to_owned()),
-            url::Host::Ipv4(ip) => Host::Ip(ip.into()),
-            url::Host::Ipv6(ip) => Host::Ip(ip.into()),
-        };
-        let port = self.0.port_or_known_default().expect("http and https have default ports");
-        Endpoint { host, port }
-    }
-
-    /// `host[:port]` as a Host header or `:authority` has it.
-    pub fn authority(&self) -> &str {
-        self.0.authority()
-    }
-
-    /// Path and query, as a request line has them.
-    pub fn path_and_query(&self) -> &str {
-        &self.0[url::Position::BeforePath..url::Position::AfterQuery]
-    }
-
-    /// The whole URL.
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
 }
 
 /// How long an attempt and each of its phases may take.
@@ -300,83 +227,6 @@ pub enum IpFamily {
     V6,
 }
 
-/// How a DNS question is put.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DnsModule {
-    /// The name in question, when the target's address is the server.
-    pub name: Option<String>,
-    /// The server, when the target's address is the name.
-    pub server: Option<Endpoint>,
-    /// Record type.
-    pub qtype: Qtype,
-    /// Transport of the first query.
-    pub transport: Transport,
-    /// Further datagrams after the first one went unanswered; 0 sends exactly one packet.
-    pub retries: u8,
-    /// Whether and how a relative name is expanded.
-    pub search: Search,
-    /// RCODEs that are a good reply, IANA spelling; NOERROR by default.
-    pub rcodes: Vec<String>,
-    /// Fewest answers of the asked type that are a good NOERROR reply.
-    pub min_answers: u16,
-    /// When not empty, every A or AAAA answer must be in one of these.
-    pub addresses: Vec<IpNet>,
-}
-
-/// A record type that a probe can ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the documentation: RFC 1035, 2782, 3596")]
-pub enum Qtype {
-    A,
-    Aaaa,
-    Srv,
-    Cname,
-    Ptr,
-    Txt,
-}
-
-impl Qtype {
-    /// Every type.
-    pub const ALL: [Self; 6] = [Self::A, Self::Aaaa, Self::Srv, Self::Cname, Self::Ptr, Self::Txt];
-
-    /// The IANA spelling.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::A => "A",
-            Self::Aaaa => "AAAA",
-            Self::Srv => "SRV",
-            Self::Cname => "CNAME",
-            Self::Ptr => "PTR",
-            Self::Txt => "TXT",
-        }
-    }
-}
-
-/// What carries a DNS query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// Datagrams; a truncated reply falls over to TCP, and the facts say so.
-    Udp,
-    /// A fresh connection.
-    Tcp,
-}
-
-/// How a relative name becomes the names that are asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Search {
-    /// As it is, taken as fully qualified.
-    Off,
-    /// With `search` and `ndots` of resolv.conf.
-    ResolvConf,
-    /// With these.
-    List {
-        /// Suffixes, in order.
-        domains: Vec<String>,
-        /// Names with fewer dots try the suffixes first.
-        ndots: u8,
-    },
-}
-
 /// How a TCP connection is used.
 #[derive(Debug, Clone)]
 pub struct TcpModule {
@@ -394,79 +244,6 @@ impl PartialEq for TcpModule {
             && same_regex(&self.reply_regex, &other.reply_regex)
             && self.ip == other.ip
     }
-}
-
-/// How a TLS handshake is made.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TlsModule {
-    /// Trust, names, own certificate.
-    pub tls: TlsSettings,
-    /// Which address of a name.
-    pub ip: IpPreference,
-}
-
-/// Trust, names, own certificate: shared by every probe that speaks TLS.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct TlsSettings {
-    /// Whose signatures count.
-    pub roots: Roots,
-    /// Server Name Indication, and the name the leaf must carry; the target's host by default.
-    pub server_name: Option<String>,
-    /// How the peer is verified.
-    pub verify: Verify,
-    /// Own certificate, when the server asks for one.
-    pub identity: Option<ClientIdentity>,
-    /// Offered protocols, in order of preference; none by default (http fills in its own).
-    pub alpn: Vec<String>,
-    /// Lowest version offered.
-    pub min_version: Option<TlsVersion>,
-    /// Highest version offered.
-    pub max_version: Option<TlsVersion>,
-    /// Smallest share of a certificate's validity that must be left, for the whole chain
-    /// without its root, 0 to 1.
-    pub min_remaining: Option<f64>,
-}
-
-/// Trust anchors.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Roots {
-    /// Those of the machine.
-    #[default]
-    System,
-    /// Those of a PEM file with one or more certificates.
-    File(PathBuf),
-}
-
-/// How a peer's certificate is verified.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Verify {
-    /// Chain, validity, and the server name among the leaf's subjectAltNames.
-    #[default]
-    Name,
-    /// Chain, validity, and this `spiffe://` URI among the leaf's subjectAltNames.
-    Spiffe(String),
-    /// Chain and validity only.
-    Chain,
-    /// Nothing; the facts still tell what was shown.
-    Nothing,
-}
-
-/// A client certificate and its key, PEM files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientIdentity {
-    /// Leaf first, then intermediates.
-    pub certificate: PathBuf,
-    /// PKCS#8, PKCS#1 or SEC1.
-    pub key: PathBuf,
-}
-
-/// A TLS version that rustls speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// TLS 1.2.
-    V1_2,
-    /// TLS 1.3.
-    V1_3,
 }
 
 /// How an HTTP request is made.

@@ -6,6 +6,8 @@ mod bad;
 mod good;
 #[path = "config/random.rs"]
 mod random;
+#[path = "config/watch.rs"]
+mod watch;
 
 use std::collections::BTreeMap;
 

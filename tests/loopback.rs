@@ -7,7 +7,9 @@ mod loopback {
     mod hold;
     mod http;
     mod http_bad;
+    mod http_encoding;
     mod http_support;
+    mod http_tls;
     mod resolve;
     mod support;
     mod tcp;

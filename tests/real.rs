@@ -6,6 +6,7 @@
 mod real {
     mod coredns;
     mod envoy;
+    mod nginx;
     mod pki;
     mod prometheus;
     mod support;

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
 
 /// The vocabulary is one language: its files name each other. TLS runs over our own sockets. The
 /// lab starts the agent that it shows.
-const WITHIN_LAYER: &[(&str, &str)] = &[("tls", "net"), ("lab", "agent")];
+const WITHIN_LAYER: &[(&str, &str)] = &[("tls", "net"), ("lab", "agent"), ("runner", "plan")];
 
 /// Foreign crates that only these modules may name.
 const ONLY_IN: &[(&str, &[&str])] = &[

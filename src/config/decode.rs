@@ -80,7 +80,11 @@ impl<'a> Field<'a> {
             Value::List(_) => "is a list",
             Value::Map(_) => "is a map",
         };
-        self.wrong(problem, fix);
+        if self.path.is_empty() {
+            self.unvalued(format!("the configuration {problem}"), fix);
+        } else {
+            self.wrong(problem, fix);
+        }
     }
 
     fn child(&self, path: String, node: &'a Node) -> Self {
@@ -204,7 +208,11 @@ impl<'a> Field<'a> {
             .map_err(|error| {
                 let message = error.to_string();
                 let last = message.lines().rfind(|line| !line.trim().is_empty());
-                let cause = last.unwrap_or_default().trim().trim_start_matches("error: ");
+                let cause = last
+                    .unwrap_or_default()
+                    .trim()
+                    .trim_start_matches("error: ")
+                    .trim_end_matches('.');
                 self.wrong(
                     format!("is not a regular expression: {cause}"),
                     "mend it; a literal ( [ { . * + ? needs a backslash",
@@ -298,7 +306,7 @@ impl<'a> Field<'a> {
         for (key, node) in entries {
             let Some(name) = key.as_text() else {
                 let key = self.child(self.path.clone(), key);
-                key.wrong("has a key that is no text", "write `key: value`");
+                key.wrong("there is a key that is no text", "write `key: value`");
                 continue;
             };
             let path = match self.path.as_str() {

@@ -32,11 +32,23 @@ pub fn parse(text: &str, environment: &BTreeMap<String, String>) -> Result<Confi
 
 /// Reads a file that is to be parsed: at most 1 MiB of UTF-8.
 pub fn read(path: &Path) -> io::Result<String> {
+    content(path).and_then(utf8)
+}
+
+/// The bytes of a file, at most [`MAX_BYTES`].
+pub(super) fn content(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    let mut file = File::open(path)?.take(MAX_BYTES as u64 + 1);
+    file.read_to_end(&mut bytes)?;
     if bytes.len() > MAX_BYTES {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB"));
+        let problem = "larger than 1 MiB";
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
     }
+    Ok(bytes)
+}
+
+/// The text in `bytes`.
+pub(super) fn utf8(bytes: Vec<u8>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let problem = format!("not UTF-8, from byte {at} on");

@@ -116,11 +116,12 @@ pub(super) fn question(
 ) -> Question {
     let before = field.mistakes();
     let decoded = decode_kind(kind, &field);
-    let mut total = default;
-    if let ModuleKind::Hold(module) = &decoded {
-        let sound = field.mistakes() == before;
-        total = total.filter(|_| sound).map(|total| total + module.hold);
-    }
+    let total = match &decoded {
+        ModuleKind::Hold(module) => default.map(|total| total + module.hold),
+        ModuleKind::Dns(_) | ModuleKind::Tcp(_) | ModuleKind::Tls(_) | ModuleKind::Http(_) => {
+            default
+        }
+    };
     let block = match kind {
         // The keys of `tls` stand in the block itself.
         ProbeKind::Tls => field.path.rsplit_once('.').map(|(path, _)| path.to_owned()),
@@ -161,7 +162,7 @@ pub(super) fn expectation(fields: &mut Fields<'_>, kind: ProbeKind) -> Option<Ex
         ProbeKind::Dns | ProbeKind::Hold => "reply",
         ProbeKind::Tcp => "reply, denied or connect",
         ProbeKind::Tls => "reply or denied",
-        ProbeKind::Http => "reply, denied or status",
+        ProbeKind::Http => "reply, denied, or `status` with a list",
     };
     let fits = match expect {
         Expectation::Reply => true,
@@ -172,7 +173,7 @@ pub(super) fn expectation(fields: &mut Fields<'_>, kind: ProbeKind) -> Option<Ex
         Expectation::Connect => kind == ProbeKind::Tcp,
     };
     if !fits {
-        field.wrong(format!("does not fit a {kind} probe"), format!("write {fitting}"));
+        field.wrong(format!("does not fit {kind}"), format!("write {fitting}"));
     }
     fits.then_some(expect)
 }
@@ -237,15 +238,16 @@ fn hold(fields: &mut Fields<'_>) -> HoldModule {
         tls: tls::block(fields),
         ip: ip(fields),
     };
-    let hold = fields.take("hold");
-    let known = hold.as_ref().map(|field| field.duration(HOLD));
-    set(&mut module.hold, known.flatten());
+    if let Some(field) = fields.take("hold") {
+        // A wrong one is stood in for by one that nothing is too short for.
+        module.hold = field.duration(HOLD).unwrap_or(Duration::ZERO);
+    }
     let range = Duration::from_millis(10)..=Duration::from_secs(3600);
     if let Some(field) = fields.take("heartbeat")
         && let Some(heartbeat) = field.duration(range)
     {
         module.heartbeat = heartbeat;
-        if heartbeat > module.hold && known != Some(None) {
+        if heartbeat > module.hold && !module.hold.is_zero() {
             field.wrong("is longer than `hold`", "write less, or raise `hold`");
         }
     }

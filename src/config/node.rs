@@ -64,7 +64,7 @@ impl Node {
             flow_nesting_limit: MAX_DEPTH,
             max_nodes: MAX_NODES,
             max_events: 2 * MAX_NODES,
-            max_documents: 1,
+            max_documents: 2,
         };
         let options = serde_saphyr::options! {
             budget: budget,
@@ -128,7 +128,9 @@ fn syntax(error: &serde_saphyr::Error) -> Mistake {
     let (line, column) =
         error.location().map_or((0, 0), |at| (at.line() as u32, at.column() as u32));
     let message = one_line(&message);
-    let mistake = if message.contains("too complex") {
+    let mistake = if matches!(error, serde_saphyr::Error::MultipleDocuments { .. }) {
+        Mistake::of_text("a second document begins here", "leave one of the two out")
+    } else if message.contains("too complex") {
         Mistake::of_text(message, "use fewer nodes, levels and aliases")
     } else {
         Mistake::of_text(

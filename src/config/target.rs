@@ -132,22 +132,24 @@ fn target<'a>(
     modules: Option<&Questions>,
 ) -> (Decoded, Names<'a>) {
     let mut fields = field.fields();
-    let names = Names {
-        name: fields.require("name", "write a name that is unique among the targets"),
-        control: fields.take("control"),
-    };
-    let name = names.name.as_ref().and_then(|f| f.parse("a target name"));
+    let name_field = fields.require("name", "write a name that is unique among the targets");
+    let name = name_field.as_ref().and_then(|f| f.parse("a target name"));
     let address = fields.require("address", "write host:port, a URL, or for dns a name");
+    let address = address.and_then(|field| Some((field.filled()?, field)));
     let question = asked(&mut fields, defaults, modules);
-    let probe = question.as_ref().and_then(|question| {
-        let (address, kind) = (address.as_ref()?, question.kind());
-        let aimed = question.module.aim(address.filled()?);
-        address.accept(aimed, &format!("an address for a {kind} probe"))
+    let probe = question.as_ref().zip(address);
+    let probe = probe.and_then(|(question, (address, field))| {
+        // User information of a URL is refused, and not shown.
+        let secret = address.contains('@');
+        let field = if secret { field.hidden() } else { field };
+        let what = format!("an address for {}", question.kind());
+        field.accept(question.module.aim(address), &what)
     });
     let max_in_flight = whole(&mut fields, "max_in_flight", MOST_IN_FLIGHT);
     let max_in_flight = max_in_flight.unwrap_or(defaults.max_in_flight);
     let cadence = cadence(&mut fields, defaults, question.as_ref(), max_in_flight);
     let via = fields.take("via").and_then(|f| f.word(&VIAS));
+    let names = Names { name: name_field, control: fields.take("control") };
     fields.finish();
     let spec = name.clone().zip(probe).map(|(name, probe)| TargetSpec {
         name,
@@ -194,8 +196,8 @@ fn asked(
     };
     let inherited = base.module.timeouts;
     let total = base.sound.then_some(inherited.total);
-    let kind = Some(&base.module.kind).filter(|_| base.sound);
-    let timeouts = timeouts(fields, total, inherited.phases, kind);
+    let kind = &base.module.kind;
+    let timeouts = timeouts(fields, total, inherited.phases, Some(kind));
     let expect = expectation(fields, base.kind());
     Some(Question {
         module: Module {
@@ -235,7 +237,7 @@ fn cadence(
     question: Option<&Question>,
     max_in_flight: u32,
 ) -> Cadence {
-    let hold = question.filter(|question| question.sound).and_then(|q| match &q.module.kind {
+    let hold = question.and_then(|question| match &question.module.kind {
         ModuleKind::Hold(module) => Some(module.hold),
         ModuleKind::Dns(_) | ModuleKind::Tcp(_) | ModuleKind::Tls(_) | ModuleKind::Http(_) => None,
     });

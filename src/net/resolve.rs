@@ -66,6 +66,16 @@ impl Resolver {
         Self { nameservers, search, hosts: Hosts::default() }
     }
 
+    /// A resolver that knows one name and no other: what was checked cannot become another
+    /// address when it is resolved again.
+    pub fn pinned(name: &str, address: IpAddr) -> Self {
+        let mut resolver = Self::default();
+        let line = format!("{address} {name}\n");
+        // Reading from memory does not fail.
+        let _ = resolver.hosts.read_hosts_conf(line.as_bytes());
+        resolver
+    }
+
     /// The nameservers, in order; only the first is asked.
     pub fn nameservers(&self) -> &[SocketAddr] {
         &self.nameservers

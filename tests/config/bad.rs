@@ -1,100 +1,207 @@
 //! Bad input: each mistake in its exact words, all of them at once, in the order of the text.
 
+#[path = "bad/agent.rs"]
+mod agent;
+#[path = "bad/modules.rs"]
+mod modules;
+#[path = "bad/targets.rs"]
+mod targets;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use meshprobe::config::{self, tidy};
+use meshprobe::config::{self, MAX_BYTES, MAX_TARGETS, tidy};
+use proptest::prelude::*;
 
 use super::{good, parse};
 
-fn mistakes(text: &str) -> Vec<String> {
-    parse(text).expect_err("the text is bad")
-}
-
-fn dump(text: &str) {
-    println!("{}", mistakes(text).join("\n"));
-}
-
-/// Targets, each a line of a flow map.
-fn targets(lines: &[&str]) -> String {
-    let lines: Vec<_> = lines.iter().map(|line| format!("  - {{ {line} }}\n")).collect();
-    format!("targets:\n{}", lines.concat())
+/// `text` gives exactly these mistakes.
+#[track_caller]
+fn refused(text: &str, expected: &[&str]) {
+    let mistakes = parse(text).expect_err("the text is bad");
+    let start: String = text.chars().take(2000).collect();
+    assert_eq!(mistakes, expected, "\n{start}\n");
 }
 
 #[test]
-fn dumps() {
-    for block in [
-        "nodee: a",
-        "node: a b",
-        "vantage: inside",
-        "zone:",
-        "admin: 9850",
-        "admin: { listen: \":9850\", max_connections: 0, max_probes: -1, probe_networks: [10.0.0.0/33, 10.0.0.1, x] }",
-        "admin: { max_connections: \"64\", max_probes: 1.5, listen: , max_port: 5 }",
-        "responder: { listen: 0.0.0.0:1, max_body: 64KB, idle_timeout: 5, max_requests_per_second: 1e3 }",
-        "responder: { listen: [\"0.0.0.0:9850\", \"0.0.0.0:2\", \"0.0.0.0:2\"], max_body: 1GiB, idle_timeout: 100h}",
-        "responder: { listen: [] }",
-        "limits: { max_in_flight: 100000, max_schedule_lag: 0.5ms }",
-        "buckets: [0.1, 0.1, 0, x, 4000]",
-        "buckets: []",
-        "buckets: 5",
-        "resolv_conf: []",
-        "defaults: { interval: 5 minutes, timeout: 25h, jitter: 0.7, max_in_flight: 4.5 }",
-        "defaults: { interval: 1ms, jitter: much }",
-        "node: a\nnode: b",
-        "? [a]\n: b",
-        "- a",
-        "text",
-        "",
-        "# nothing",
-        "node: a\n bad: indentation",
-        "a: [1, 2",
-        "modules: []\ntargets: [{name: a, address: b:1, module: c}]",
-        "modules: { 'a b': {tcp: {}}, empty: {}, two: {tcp: {}, http: {methodd: GET}}, typo: {htpp: {}}, nothing: {expect: x, timeout: y} }",
-        "modules: { a: {dns: {}, expect: status 2xx}, b: {hold: {}, expect: denied}, c: {tls: {}, expect: connect}, d: {tcp: {}, expect: status 99}, e: {http: {}, expect: connect}, f: {http: {}, expect: maybe} }",
-        "modules: { a: {tcp: {}, timeout: 1s, timeouts: {connect: 2s, proccessing: 1s, tls: 0s}}, b: {tcp: {}, timeouts: {connect: 3s}} }",
-        "modules: { a: {dns: {name: 'a..b', server: 'x:y', qtype: MX, transport: quic, retries: 11, search: on, rcodes: [NOERR, 3], min_answers: -1, addresses: [x], ndots: 1} }, b: {dns: {name: a, server: b}}, c: {dns: {transport: tcp, retries: 1, qtype: TXT, addresses: [10.0.0.0/8], rcodes: [], search: {ndots: 20, domain: []}}} }",
-        "modules: { a: {tcp: {send: '', reply_regex: '(a', ip: v5}} }",
-        "modules: { a: {tls: {ca: '', server_name: 'a:443', verify: all, alpn: ['', 'a b'], min_version: 1.3, max_version: 1.2, min_remaining: 30, spiffe_id: 'https://x', cert: a} }, b: {tls: {key: a, spiffe_id: 'spiffe://x', verify: chain}} }",
-        "modules: { a: {http: {method: get, headers: {'a b': c, Authorization: \"a\\nb\", authorization: [x, {}], content-length: 3, x: \"é\"}, body: [], version: 3, body_regex: 'a{99999999}', body_limit: 2GiB, redirects: 21, decompress: yes, keepalive: 1, tls: {cafile: x}, ip: 4} } }",
-        "modules: { a: {http: {method: CONNECT}}, b: {http: {method: 'a b', version: 2.0}} }",
-        "modules: { a: {hold: {heartbeat: 2m, hold: 1m}, timeout: 30s}, b: {hold: {heartbeat: 1ms, hold: 13h}}, c: {hold: {hold: x, heartbeat: 30m}, timeout: 30s} }",
-    ] {
-        println!("--- {block}");
-        dump(block);
+fn mistakes_name_file_line_field_value_and_fix() {
+    let text = "targets:\n- name: a\n  address: a:1\n  tcp: {}\n  interval: 5 minutes\n";
+    let mistakes = config::parse(text, &BTreeMap::new()).expect_err("the text is bad");
+    assert_eq!(mistakes.len(), 1);
+    assert_eq!(
+        mistakes[0].in_file("config.yaml").to_string(),
+        "config.yaml:5:13: targets[0].interval: \"5 minutes\" is not a duration; \
+         write a number with ms, s, m or h, e.g. 5s"
+    );
+    assert_eq!((mistakes[0].line, mistakes[0].column), (5, 13));
+    assert_eq!(mistakes[0].path, "targets[0].interval");
+    assert_eq!(mistakes[0].value.as_deref(), Some("\"5 minutes\""));
+}
+
+#[test]
+fn the_environment_is_checked_only_where_the_text_is_silent() {
+    let environment =
+        [("MESHPROBE_NODE", "a b"), ("MESHPROBE_ZONE", "é"), ("MESHPROBE_VANTAGE", "inside")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+    let mistakes = config::parse("buckets: []", &environment).expect_err("bad");
+    let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        mistakes,
+        [
+            "1:10: buckets: has 0 bounds; write 1 to 32 of them",
+            "node: the value of environment variable MESHPROBE_NODE cannot be a label value; \
+             write 1 to 253 visible ASCII characters",
+            "zone: the value of environment variable MESHPROBE_ZONE cannot be a label value; \
+             write 1 to 253 visible ASCII characters",
+            "vantage: \"inside\" of environment variable MESHPROBE_VANTAGE is not a vantage; \
+             write ambient or plain",
+        ]
+    );
+    assert!(config::parse("{node: a, zone: b, vantage: plain}", &environment).is_ok());
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_told_at_the_field_that_names_it() {
+    let config = good(
+        "modules:\n  web:\n    http:\n      tls: {ca: gone.pem}\ntargets:\n\
+         - {name: a, address: a, module: web}\n\
+         - {name: b, address: b, module: web}\n\
+         - {name: c, address: 'c:1', tls: {cert: c.pem, key: c.key}}\n",
+    );
+    let of_target = |index: usize, field, file| {
+        let name = &config.targets[index].name;
+        config.origins.of_target(name, field, Path::new(file), "No such file")
+    };
+    let mistakes = tidy(vec![
+        of_target(2, "tls.key", "c.key"),
+        of_target(0, "tls.ca", "gone.pem"),
+        of_target(1, "tls.ca", "gone.pem"),
+        config.origins.of_module("web", "tls.ca", Path::new("gone.pem"), "No such file"),
+    ]);
+    let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        mistakes,
+        [
+            "4:17: modules.web.http.tls.ca: \"gone.pem\" cannot be used: No such file; \
+             name a readable PEM file with one or more CA certificates",
+            "8:53: targets[2].tls.key: \"c.key\" cannot be used: No such file; \
+             name a readable PEM file with the certificate's private key",
+        ]
+    );
+}
+
+#[test]
+fn an_unreadable_file_is_a_mistake_and_not_a_panic() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let load = |name: &str, bytes: Option<&[u8]>| {
+        let path = folder.path().join(name);
+        if let Some(bytes) = bytes {
+            std::fs::write(&path, bytes).expect("written");
+        }
+        let mistakes = config::load(&path, &BTreeMap::new()).expect_err("bad");
+        mistakes.iter().map(|m| m.in_file(name).to_string()).collect::<Vec<_>>().join("\n")
+    };
+    let fix = "; name a readable YAML file of at most 1 MiB";
+    assert_eq!(
+        load("none.yaml", None),
+        format!("none.yaml: cannot be read: No such file or directory (os error 2){fix}")
+    );
+    assert_eq!(
+        load("latin.yaml", Some(b"node: \xe9")),
+        format!("latin.yaml: cannot be read: not UTF-8, from byte 6 on{fix}")
+    );
+    assert_eq!(
+        load("huge.yaml", Some(&vec![b'#'; MAX_BYTES + 1])),
+        format!("huge.yaml: cannot be read: larger than 1 MiB{fix}")
+    );
+}
+
+#[test]
+fn size_and_number_of_targets_are_bounded() {
+    refused(
+        &"#".repeat(MAX_BYTES + 1),
+        &["the text has 1048577 bytes, more than 1 MiB; use modules, anchors, or fewer targets"],
+    );
+    let targets = |count| {
+        let target = |n| format!("- {{name: t{n}, address: 'a:1', module: m}}\n");
+        let targets: String = (0..count).map(target).collect();
+        format!("modules: {{m: {{tcp: {{}}}}}}\ntargets:\n{targets}")
+    };
+    assert_eq!(good(&targets(MAX_TARGETS)).targets.len(), MAX_TARGETS);
+    refused(&targets(MAX_TARGETS + 1), &["3:3: targets: has 10001 targets; write at most 10000"]);
+}
+
+#[test]
+fn a_thousand_mistakes_are_told_and_the_others_counted() {
+    let lines: String = (0..1500).map(|n| format!("key{n}: 1\n")).collect();
+    let mistakes = parse(&lines).expect_err("bad");
+    assert_eq!(mistakes.len(), 1001);
+    assert_eq!(mistakes[1000], "500 more mistakes are not shown; mend these first");
+}
+
+/// Pieces from which texts near to a configuration are made.
+const PIECES: [&str; 40] = [
+    "targets",
+    "modules",
+    "admin",
+    "responder",
+    "defaults",
+    "name",
+    "address",
+    "http",
+    "tls",
+    "dns",
+    "hold",
+    "tcp",
+    "headers",
+    "authorization",
+    "interval",
+    "timeouts",
+    "control",
+    "buckets",
+    ":",
+    ": ",
+    "\n",
+    "\n  ",
+    "\n- ",
+    "{",
+    "}",
+    "[",
+    "]",
+    ", ",
+    "&a ",
+    "*a",
+    "<<: *a",
+    "5s",
+    "1.5",
+    "-1",
+    "true",
+    "~",
+    "\"x\"",
+    "!!str ",
+    "#",
+    "\u{feff}",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        told_on_one_line(&String::from_utf8_lossy(&bytes));
     }
-    for lines in [
-        &["address: a:1, tcp: {}"][..],
-        &["name: a, tcp: {}"],
-        &["name: a, adress: a:1, tcp: {}"],
-        &["name: a b, address: a, tcp: {}, intervall: 5s, via: service"],
-        &["name: a, address: a:1, tcp: {}", "name: a, address: a:1, tcp: {}"],
-        &[
-            "name: a, address: a:1",
-            "name: b, address: c:1, module: d, tcp: {}",
-            "name: c, address: c:1, module: d",
-        ],
-        &[
-            "name: a, address: 'a:0', tcp: {}",
-            "name: b, address: 'ftp://x', http: {}",
-            "name: c, address: 'http://u:p@x/', http: {}",
-            "name: d, address: 'a..b', dns: {}",
-            "name: e, address: '', tls: {}",
-            "name: f, address: 'x:y', dns: {name: a}",
-        ],
-        &["name: a, address: a:1, tcp: {}, interval: 5ms, jitter: 2, max_in_flight: 0"],
-        &[
-            "name: a, address: a:1, tcp: {}, expect: denied, control: a",
-            "name: b, address: a:1, tcp: {}, expect: denied, control: cc",
-            "name: c, address: a:1, tcp: {}, control: d",
-            "name: d, address: a:1, tcp: {}, expect: denied, control: a",
-            "name: e, address: a:1, tcp: {}, expect: x, control: c",
-        ],
-        &["name: a, address: a:1, hold: {hold: 1m}, interval: 5s"],
-        &["5", "name: x, address: y:1, tcp: "],
-    ] {
-        let text = targets(lines);
-        println!("--- {text}");
-        dump(&text);
+
+    #[test]
+    fn any_pieces_are_read_or_refused(
+        pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..60)
+    ) {
+        told_on_one_line(&pieces.concat());
+    }
+}
+
+fn told_on_one_line(text: &str) {
+    for mistake in parse(text).err().into_iter().flatten() {
+        assert!(!mistake.contains('\n'), "{mistake:?}");
     }
 }

@@ -16,6 +16,7 @@ use meshprobe::outcome::Outcome;
 use meshprobe::probe::Probe;
 use meshprobe::spec::{HoldModule, TlsSettings};
 use meshprobe::spec::{HttpModule, HttpVersion, IpPreference, Module, ModuleKind, Timeouts};
+use regex::bytes::Regex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -92,6 +93,19 @@ pub(crate) fn hold_within(
     prepare(ModuleKind::Hold(module), &address.to_string(), timeouts)
 }
 
+pub(crate) fn matching(module: HttpModule, regex: &str) -> HttpModule {
+    HttpModule { body_regex: Some(Regex::new(regex).expect("valid")), ..module }
+}
+
+pub(crate) fn status_of(outcome: &Outcome) -> u16 {
+    assert_eq!(outcome.failure, None);
+    outcome.facts.http.as_ref().expect("a response").status
+}
+
+pub(crate) fn text(body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    Response::new(Full::new(body.into()))
+}
+
 /// A good server that speaks HTTP/1.1 and HTTP/2.
 pub(crate) async fn good<F, Fut>(answer: F) -> SocketAddr
 where
@@ -101,20 +115,42 @@ where
     server(move |stream| serve(TokioIo::new(stream), answer.clone())).await
 }
 
-/// Serves one connection until it ends.
+/// Serves one connection until it ends, in the version that the client speaks.
 pub(crate) async fn serve<I, F, Fut>(io: I, answer: F)
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
-    let service = service_fn(move |request| {
-        let answer = answer(request);
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
     let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-    let _ = builder.serve_connection(io, service).await;
+    let _ = builder.serve_connection(io, service_fn(infallible(answer))).await;
 }
+
+/// Serves one connection over HTTP/2 until it ends.
+pub(crate) async fn serve_http2<I, F, Fut>(io: I, answer: F)
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    F: Fn(Request<Incoming>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    let _ = builder.serve_connection(io, service_fn(infallible(answer))).await;
+}
+
+fn infallible<F, Fut>(
+    answer: F,
+) -> impl Fn(Request<Incoming>) -> BoxFuture<Result<Response<Full<Bytes>>, Infallible>> + Clone
+where
+    F: Fn(Request<Incoming>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    move |request| {
+        let answer = answer(request);
+        Box::pin(async move { Ok(answer.await) })
+    }
+}
+
+type BoxFuture<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// How a scripted server ends a connection.
 #[derive(Clone, Copy)]

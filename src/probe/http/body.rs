@@ -91,16 +91,13 @@ impl Sink {
                 plain,
             }));
         }
-        let limit = self.limit;
         let (result, plain) = match &mut self.decoder {
             Decoder::Identity(plain) => (plain.write_all(chunk), &*plain),
             Decoder::Undecided(plain) => (Ok(()), &*plain),
             Decoder::Gzip(decoder) => (decoder.write_all(chunk), decoder.get_ref()),
             Decoder::Deflate(inflate) => (inflate.push(chunk), &inflate.plain),
         };
-        result.map_err(|error| {
-            if plain.length > limit { too_large(limit, "decompressed") } else { malformed(&error) }
-        })
+        result.map_err(|error| told(&error, plain))
     }
 
     /// Bytes taken so far, as they came, without the framing of transfers.
@@ -116,7 +113,12 @@ impl Sink {
             Decoder::Identity(plain) => (plain, false),
             Decoder::Undecided(plain) => (plain, true),
             Decoder::Gzip(_) if empty => (Plain::nothing(), true),
-            Decoder::Gzip(decoder) => (decoder.finish().map_err(|e| malformed(&e))?, true),
+            Decoder::Gzip(mut decoder) => {
+                // The last bytes come out only now.
+                let result = decoder.try_finish();
+                result.map_err(|error| told(&error, decoder.get_ref()))?;
+                (std::mem::replace(decoder.get_mut(), Plain::nothing()), true)
+            }
             Decoder::Deflate(inflate) => (inflate.finish()?, true),
         };
         Ok(Taken {
@@ -191,4 +193,13 @@ fn too_large(limit: u64, how: &str) -> Fault {
 
 fn malformed(error: &io::Error) -> Fault {
     Fault::new(Reason::HttpMalformed, format!("content-encoding: {error}"))
+}
+
+/// Tells an error of decompressing into `plain`, which may be that `plain` is full.
+fn told(error: &io::Error, plain: &Plain) -> Fault {
+    if plain.length > plain.limit {
+        too_large(plain.limit, "decompressed")
+    } else {
+        malformed(error)
+    }
 }

@@ -1,0 +1,195 @@
+//! `meshprobe agent`: the long-running role. Probes its targets, answers peers, tells metrics.
+//!
+//! An order of effects: configuration, probes, servers, slots. A configuration that is bad at the
+//! start ends the agent; a bad one later leaves the old one running.
+
+mod admin;
+mod blackbox;
+mod books;
+mod reload;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, Mistake};
+use crate::metrics::{Metrics, Settings};
+use crate::net::Resolver;
+use crate::outcome::Attempt;
+use crate::plan;
+use crate::probe::Environment;
+use crate::responder::Responder;
+use crate::runner::Runner;
+use crate::window::Window;
+use admin::{Admin, Questions};
+use books::Books;
+
+pub use reload::run;
+
+/// How often samples of histograms are moved to their buckets.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Attempts that wait for a follower; a slow one loses further attempts, never delays them.
+const FOLLOWED: usize = 4096;
+
+/// A running agent. Dropped without [`Agent::stop`] it goes on until its runtime ends.
+#[derive(Debug)]
+pub struct Agent {
+    config: Config,
+    runner: Runner<Books>,
+    admin: Arc<Admin>,
+    admin_addr: SocketAddr,
+    responder_addrs: Vec<SocketAddr>,
+    attempts: mpsc::Receiver<Attempt>,
+    servers: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Agent {
+    /// Starts the agent that `config` describes. `resolver` stands in for resolv.conf and hosts.
+    pub async fn start(config: Config, resolver: Option<Resolver>) -> anyhow::Result<Self> {
+        let environment = environment(&config, resolver)?;
+        let targets = plan::prepare(&config, &environment, &[], false).map_err(told)?;
+        check_modules(&config, &environment).map_err(told)?;
+        let metrics = Arc::new(Metrics::new(&settings(&config))?);
+        metrics.reloaded(true);
+        let window = Arc::new(Window::new(&config.identity.node, config.identity.vantage));
+        let (follower, attempts) = mpsc::channel(FOLLOWED);
+        let books = Books::new(Arc::clone(&metrics), Arc::clone(&window), follower);
+        let mut runner = Runner::new(&config.identity, config.limits, books);
+
+        let listen = config.admin.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("the admin server cannot listen on {listen}"))?;
+        let admin_addr = listener.local_addr()?;
+        let (servers, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let mut responder_addrs = Vec::new();
+        let mut responder_stats = None;
+        if let Some(config_) = &config.responder {
+            let responder = Responder::bind(config_, &config.identity)?;
+            responder_addrs = responder.local_addrs();
+            responder_stats = Some(responder.stats());
+            tasks.spawn(responder.serve(servers.clone().cancelled_owned()));
+        }
+        let admin = Arc::new(Admin::new(
+            &config.admin,
+            Questions { modules: config.modules.clone(), environment },
+            metrics,
+            window,
+            runner.in_flight_count(),
+            responder_stats,
+        ));
+        tasks.spawn(admin::serve(listener, Arc::clone(&admin), servers.clone(), tasks.clone()));
+        tasks.spawn(upkeep(Arc::clone(&admin), servers.clone()));
+        runner.apply(targets);
+        admin.set_ready(true);
+        Ok(Self { config, runner, admin, admin_addr, responder_addrs, attempts, servers, tasks })
+    }
+
+    /// Where the admin server listens.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Where the responder listens; empty without one.
+    pub fn responder_addrs(&self) -> &[SocketAddr] {
+        &self.responder_addrs
+    }
+
+    /// The next attempt that was judged. Cancel safe.
+    pub async fn attempt(&mut self) -> Option<Attempt> {
+        self.attempts.recv().await
+    }
+
+    /// Runs by `config` from now on; targets that are configured as before go on undisturbed.
+    ///
+    /// On mistakes nothing changes. Identity, listeners, limits and buckets stay as they were
+    /// until a restart; which of them would have changed is told.
+    pub fn apply(
+        &mut self,
+        config: Config,
+        resolver: Option<Resolver>,
+        files_changed: bool,
+    ) -> Result<Vec<&'static str>, Vec<Mistake>> {
+        let environment = environment(&config, resolver)
+            .map_err(|error| vec![Mistake::of_text(format!("{error:#}"), "mend resolv_conf")])?;
+        let previous = self.runner.targets();
+        let targets = plan::prepare(&config, &environment, previous, files_changed)?;
+        check_modules(&config, &environment)?;
+        let fixed = [
+            ("node, zone, vantage", config.identity != self.config.identity),
+            ("admin", config.admin != self.config.admin),
+            ("responder", config.responder != self.config.responder),
+            ("limits", config.limits != self.config.limits),
+            ("buckets", config.buckets != self.config.buckets),
+        ];
+        self.admin.ask(Questions { modules: config.modules.clone(), environment });
+        self.runner.apply(targets);
+        self.config = config;
+        Ok(fixed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect())
+    }
+
+    /// Ends: not ready any more, attempts under way cancelled, servers closed; `grace` at most.
+    pub async fn stop(mut self, grace: Duration) {
+        self.admin.set_ready(false);
+        self.runner.stop(grace).await;
+        self.servers.cancel();
+        self.tasks.close();
+        let deadline = tokio::time::Instant::now() + grace;
+        let _ = tokio::time::timeout_at(deadline, self.tasks.wait()).await;
+    }
+}
+
+fn environment(config: &Config, resolver: Option<Resolver>) -> anyhow::Result<Environment> {
+    let resolver = match resolver {
+        Some(resolver) => resolver,
+        None => Resolver::load(&config.resolv_conf, Path::new("/etc/hosts"))
+            .with_context(|| format!("resolv_conf {}", config.resolv_conf.display()))?,
+    };
+    Ok(Environment { resolver: Arc::new(resolver) })
+}
+
+/// Modules that no target uses are asked by `/probe`: their files must be usable too.
+fn check_modules(config: &Config, environment: &Environment) -> Result<(), Vec<Mistake>> {
+    let mistakes = plan::check_modules(config, environment);
+    if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+}
+
+fn settings(config: &Config) -> Settings {
+    let intervals = config.targets.iter().map(|target| target.cadence.interval());
+    Settings {
+        node: config.identity.node.clone(),
+        zone: config.identity.zone.clone(),
+        vantage: config.identity.vantage,
+        buckets: config.buckets.clone(),
+        longest_interval: intervals.max().unwrap_or_default(),
+    }
+}
+
+async fn upkeep(admin: Arc<Admin>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        admin.upkeep();
+    }
+}
+
+fn told(mistakes: Vec<Mistake>) -> anyhow::Error {
+    lines(mistakes.iter().map(ToString::to_string))
+}
+
+/// All mistakes as one error, a line each.
+fn lines(mistakes: impl Iterator<Item = String>) -> anyhow::Error {
+    anyhow::anyhow!("{}", mistakes.collect::<Vec<_>>().join("\n"))
+}
+
+/// The environment variables that a configuration may take its identity from.
+pub type Variables = BTreeMap<String, String>;

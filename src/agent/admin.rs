@@ -1,0 +1,230 @@
+//! The admin server: `/metrics`, `/livez`, `/readyz`, `/v1/window`, `/probe`.
+//!
+//! HTTP/1.1 only, GET and HEAD only, bounded in connections and header time. A request that is
+//! wrong gets a 4xx and changes nothing.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::agent::blackbox;
+use crate::config::AdminConfig;
+use crate::metrics::Metrics;
+use crate::probe::Environment;
+use crate::responder::ResponderStats;
+use crate::spec::Module;
+use crate::window::Window;
+
+/// How long a client may take to send its request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest request head, bytes.
+const HEAD_LIMIT: usize = 16 * 1024;
+/// Pause after an accept that failed for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What `/probe` may ask, exchanged as a whole by a reload.
+#[derive(Debug, Clone)]
+pub(super) struct Questions {
+    pub(super) modules: BTreeMap<String, Module>,
+    pub(super) environment: Environment,
+}
+
+/// What the admin server tells about.
+#[derive(Debug)]
+pub(super) struct Admin {
+    connections: Arc<Semaphore>,
+    pub(super) probes: Semaphore,
+    pub(super) networks: Vec<IpNet>,
+    questions: RwLock<Arc<Questions>>,
+    pub(super) metrics: Arc<Metrics>,
+    window: Arc<Window>,
+    in_flight: Arc<AtomicU32>,
+    responder: Option<Arc<ResponderStats>>,
+    ready: AtomicBool,
+}
+
+pub(super) type Reply = Response<Full<Bytes>>;
+
+impl Admin {
+    pub(super) fn new(
+        config: &AdminConfig,
+        questions: Questions,
+        metrics: Arc<Metrics>,
+        window: Arc<Window>,
+        in_flight: Arc<AtomicU32>,
+        responder: Option<Arc<ResponderStats>>,
+    ) -> Self {
+        Self {
+            connections: Arc::new(Semaphore::new(config.max_connections as usize)),
+            probes: Semaphore::new(config.max_probes as usize),
+            networks: config.probe_networks.clone(),
+            questions: RwLock::new(Arc::new(questions)),
+            metrics,
+            window,
+            in_flight,
+            responder,
+            ready: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    pub(super) fn ask(&self, questions: Questions) {
+        *self.questions.write().expect("no panic while held") = Arc::new(questions);
+    }
+
+    pub(super) fn questions(&self) -> Arc<Questions> {
+        Arc::clone(&self.questions.read().expect("no panic while held"))
+    }
+
+    pub(super) fn reloaded(&self, good: bool) {
+        self.metrics.reloaded(good);
+    }
+
+    pub(super) fn upkeep(&self) {
+        self.metrics.upkeep();
+    }
+
+    fn render(&self) -> String {
+        self.metrics.in_flight(self.in_flight.load(Ordering::Relaxed));
+        if let Some(stats) = &self.responder {
+            let counts = stats.read();
+            let rejected = [
+                ("connections", counts.rejected_connections),
+                ("rate", counts.rejected_rate),
+                ("body", counts.rejected_body),
+                ("accept", counts.accept_errors),
+            ];
+            self.metrics.responder(counts.open_connections, counts.requests, &rejected);
+        }
+        self.metrics.render()
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Reply {
+        let head = request.method() == Method::HEAD;
+        let mut reply = self.route(&request).await;
+        if head {
+            *reply.body_mut() = Full::default();
+        }
+        reply
+    }
+
+    async fn route(&self, request: &Request<Incoming>) -> Reply {
+        let path = request.uri().path();
+        if !["/", "/metrics", "/livez", "/readyz", "/v1/window", "/probe"].contains(&path) {
+            return text(StatusCode::NOT_FOUND, format!("{path}: nothing is here\n"));
+        }
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            reply.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("a valid value"));
+            return reply;
+        }
+        match path {
+            "/metrics" => exposition(self.render()),
+            "/livez" => text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "ok\n"),
+            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting or ending\n"),
+            "/v1/window" => self.window(),
+            "/probe" => {
+                let reply = blackbox::answer(self, request).await;
+                self.metrics.probe_request(reply.status().as_u16());
+                reply
+            }
+            _ => text(StatusCode::OK, INDEX),
+        }
+    }
+
+    fn window(&self) -> Reply {
+        let observations = self.window.observations(SystemTime::now());
+        match serde_json::to_vec(&observations) {
+            Ok(json) => reply(StatusCode::OK, "application/json", json),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        }
+    }
+}
+
+const INDEX: &str =
+    "meshprobe agent\n\n/metrics\n/livez\n/readyz\n/v1/window\n/probe?target=&module=\n";
+
+/// Serves `admin` on `listener` until `stop`; requests under way are finished.
+pub(super) async fn serve(
+    listener: TcpListener,
+    admin: Arc<Admin>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        // One too many is closed at once: it must not wait for a place.
+        let Ok(place) = Arc::clone(&admin.connections).try_acquire_owned() else { continue };
+        let (admin, stop) = (Arc::clone(&admin), stop.clone());
+        tasks.spawn(async move {
+            connection(stream, admin, stop).await;
+            drop(place);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToken) {
+    let service = service_fn(move |request| {
+        let admin = Arc::clone(&admin);
+        async move { Ok::<_, Infallible>(admin.answer(request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_LIMIT)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        _ = &mut connection => {}
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
+    reply(status, "text/plain; charset=utf-8", body)
+}
+
+/// The text format of Prometheus.
+pub(super) fn exposition(body: String) -> Reply {
+    reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
+}
+
+fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, kind.parse().expect("a valid value"));
+    let sniff = HeaderName::from_static("x-content-type-options");
+    headers.insert(sniff, "nosniff".parse().expect("a valid value"));
+    reply
+}

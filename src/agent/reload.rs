@@ -1,0 +1,96 @@
+//! The agent as a process: from a file, following the file, until it is told to end.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{Agent, Variables, lines};
+use crate::config::{self, Config, Mistake, Watch};
+use crate::drain;
+use crate::plan;
+
+/// How often the configuration is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long attempts and connections may take to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs the agent that the file at `path` describes until `stop`.
+///
+/// Changes of the file and of the files that it names are picked up, and SIGHUP asks for it; a bad
+/// change is logged and counted, and the old configuration goes on.
+pub async fn run(
+    path: PathBuf,
+    variables: Variables,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut watch = Watch::new(path.clone(), LOOK);
+    let mut hangup = drain::on_hangup()?;
+    let config = config::load(&path, &variables).map_err(|mistakes| named(&path, &mistakes))?;
+    watch.follow(named_files(&config));
+    let mut agent = Agent::start(config, None).await?;
+    tracing::info!(
+        node = agent.config.identity.node,
+        targets = agent.config.targets.len(),
+        admin = %agent.admin_addr(),
+        responder = ?agent.responder_addrs(),
+        "probing"
+    );
+    loop {
+        let text = tokio::select! {
+            () = stop.cancelled() => break,
+            changed = watch.changed() => changed,
+            _ = hangup.recv() => config::read(&path),
+            // Nobody follows here; the channel must not fill.
+            Some(_) = agent.attempt() => continue,
+        };
+        let parsed = match &text {
+            Ok(text) => config::parse(text, &variables),
+            Err(error) => Err(vec![Mistake::of_text(
+                format!("cannot be read: {error}"),
+                "name a readable YAML file of at most 1 MiB",
+            )]),
+        };
+        reload(&mut agent, &mut watch, &path, parsed);
+    }
+    tracing::info!("ending");
+    agent.stop(GRACE).await;
+    Ok(())
+}
+
+fn reload(agent: &mut Agent, watch: &mut Watch, path: &Path, parsed: Result<Config, Vec<Mistake>>) {
+    let applied = parsed.and_then(|config| {
+        let files = named_files(&config);
+        let restart = agent.apply(config, None, true)?;
+        watch.follow(files);
+        Ok(restart)
+    });
+    agent.admin.reloaded(applied.is_ok());
+    match applied {
+        Ok(restart) => {
+            tracing::info!(targets = agent.config.targets.len(), "configuration reloaded");
+            if !restart.is_empty() {
+                tracing::warn!(fields = ?restart, "these change only with a restart");
+            }
+        }
+        Err(mistakes) => {
+            let mistakes = named(path, &mistakes);
+            tracing::error!(%mistakes, "bad configuration: the old one goes on");
+        }
+    }
+}
+
+/// What the configuration is made from besides its own file.
+fn named_files(config: &Config) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        config.targets.iter().flat_map(plan::files).map(Path::to_owned).collect();
+    files.push(config.resolv_conf.clone());
+    files.sort();
+    files.dedup();
+    files
+}
+
+fn named(path: &Path, mistakes: &[Mistake]) -> anyhow::Error {
+    let file = path.display().to_string();
+    lines(mistakes.iter().map(|mistake| mistake.in_file(&file).to_string()))
+}

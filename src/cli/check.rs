@@ -1,0 +1,174 @@
+//! `meshprobe check`: every target of a configuration once, told as `linkerd check` tells.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+
+use crate::cli::flags::{CheckFlags, CheckOutput};
+use crate::cli::{Exit, World, config_command, probe, render};
+use crate::expectation::Verdict;
+use crate::net::Resolver;
+use crate::outcome::Attempt;
+use crate::probe::Environment;
+use crate::target::ProbeKind;
+use crate::{plan, runner};
+
+/// Targets that are asked at the same time.
+const AT_ONCE: usize = 16;
+
+/// The JSON of `linkerd check`, and the attempts behind it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report<'a> {
+    success: bool,
+    categories: Vec<Category>,
+    attempts: &'a [Attempt],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Category {
+    category_name: &'static str,
+    checks: Vec<Check>,
+}
+
+#[derive(Serialize)]
+struct Check {
+    description: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    result: &'static str,
+}
+
+pub(crate) async fn run(
+    flags: &CheckFlags,
+    world: &World,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let Some(config) = config_command::load(&flags.config, world, err)? else {
+        return Ok(Exit::Usage);
+    };
+    let resolver = Resolver::load(&config.resolv_conf, Path::new("/etc/hosts"))
+        .with_context(|| format!("resolv_conf {}", config.resolv_conf.display()))?;
+    let environment = Environment { resolver: Arc::new(resolver) };
+    let Ok(mut targets) = plan::prepare(&config, &environment, &[], false) else {
+        bail!("a file of the configuration changed while it was read: try again");
+    };
+    if let Some(part) = &flags.target {
+        targets.retain(|target| target.spec.name.as_str().contains(part.as_str()));
+    }
+    if targets.is_empty() {
+        bail!("there is no target to check");
+    }
+    print(&runner::once(&targets, AT_ONCE).await, flags.output, out)
+}
+
+fn print(attempts: &[Attempt], output: CheckOutput, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let verdicts: Vec<Verdict> = attempts.iter().map(|attempt| attempt.verdict).collect();
+    let exit = probe::exit(&verdicts);
+    match output {
+        CheckOutput::Table => table(attempts, true, out)?,
+        CheckOutput::Short => table(attempts, false, out)?,
+        CheckOutput::Json => {
+            let categories = by_kind(attempts)
+                .into_iter()
+                .map(|(kind, attempts)| Category {
+                    category_name: title(kind),
+                    checks: attempts.into_iter().map(check).collect(),
+                })
+                .collect();
+            let report = Report { success: exit == Exit::Met, categories, attempts };
+            writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+        }
+    }
+    Ok(exit)
+}
+
+fn by_kind(attempts: &[Attempt]) -> BTreeMap<ProbeKind, Vec<&Attempt>> {
+    let mut kinds: BTreeMap<ProbeKind, Vec<&Attempt>> = BTreeMap::new();
+    for attempt in attempts {
+        kinds.entry(attempt.probe).or_default().push(attempt);
+    }
+    kinds
+}
+
+fn title(kind: ProbeKind) -> &'static str {
+    match kind {
+        ProbeKind::Dns => "names resolve",
+        ProbeKind::Tcp => "ports answer",
+        ProbeKind::Tls => "certificates hold",
+        ProbeKind::Http => "services reply",
+        ProbeKind::Hold => "connections live",
+    }
+}
+
+fn table(attempts: &[Attempt], all: bool, out: &mut dyn Write) -> io::Result<()> {
+    for (kind, attempts) in by_kind(attempts) {
+        let shown: Vec<_> =
+            attempts.into_iter().filter(|a| all || a.verdict != Verdict::Met).collect();
+        if shown.is_empty() {
+            continue;
+        }
+        let title = title(kind);
+        writeln!(out, "{title}\n{}", "-".repeat(title.len()))?;
+        for attempt in shown {
+            writeln!(out, "{} {}", attempt.verdict.mark(), description(attempt))?;
+            if let Some(error) = error(attempt) {
+                writeln!(out, "    {error}")?;
+            }
+            if let Some(failure) =
+                attempt.failure.as_ref().filter(|_| attempt.verdict != Verdict::Met)
+            {
+                writeln!(out, "    {}", failure.reason.hint())?;
+                writeln!(out, "    see docs/reasons.md for `{}`", failure.reason)?;
+            }
+        }
+        writeln!(out)?;
+    }
+    let verdicts: Vec<Verdict> = attempts.iter().map(|attempt| attempt.verdict).collect();
+    let worst = match probe::exit(&verdicts) {
+        Exit::Met => Verdict::Met,
+        Exit::Violated => Verdict::Violated,
+        Exit::Inconclusive | Exit::CouldNotRun | Exit::Usage => Verdict::Inconclusive,
+    };
+    writeln!(out, "Status check results are {}", worst.mark())
+}
+
+fn description(attempt: &Attempt) -> String {
+    let Attempt { target, expect, .. } = attempt;
+    format!("{target}: {expect} ({})", render::human(attempt.duration))
+}
+
+/// What went wrong in one line; nothing when the expectation is met.
+fn error(attempt: &Attempt) -> Option<String> {
+    if attempt.verdict == Verdict::Met {
+        return None;
+    }
+    let failure = attempt.failure.as_ref().map(ToString::to_string);
+    match (failure, attempt.because) {
+        (Some(failure), Some(because)) => Some(format!("{failure} ({because})")),
+        (failure, because) => failure.or(because.map(str::to_owned)),
+    }
+}
+
+fn check(attempt: &Attempt) -> Check {
+    let result = match attempt.verdict {
+        Verdict::Met => "success",
+        Verdict::Violated => "error",
+        Verdict::Inconclusive => "warning",
+    };
+    let unmet = attempt.verdict != Verdict::Met;
+    Check {
+        description: description(attempt),
+        hint: attempt.failure.as_ref().filter(|_| unmet).map(|failure| failure.reason.hint()),
+        error: error(attempt),
+        result,
+    }
+}

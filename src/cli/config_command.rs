@@ -1,0 +1,51 @@
+//! `meshprobe config check` and `config print`: files in, mistakes or effective YAML out.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::cli::flags::ConfigCommand;
+use crate::cli::{Exit, World};
+use crate::config::{self, Config};
+use crate::plan;
+
+pub(crate) fn run(
+    command: ConfigCommand,
+    world: &World,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let (file, print) = match &command {
+        ConfigCommand::Check { file } => (file, false),
+        ConfigCommand::Print { file } => (file, true),
+    };
+    let Some(config) = load(file, world, err)? else {
+        return Ok(Exit::Usage);
+    };
+    if print {
+        out.write_all(config.to_yaml().as_bytes())?;
+    } else {
+        let (modules, targets) = (config.modules.len(), config.targets.len());
+        writeln!(out, "√ {}: {modules} modules, {targets} targets", file.display())?;
+    }
+    Ok(Exit::Met)
+}
+
+/// Reads the configuration at `file`; its mistakes are told on `err`, all at once.
+pub(crate) fn load(
+    file: &Path,
+    world: &World,
+    err: &mut dyn Write,
+) -> anyhow::Result<Option<Config>> {
+    let name = file.display().to_string();
+    let mistakes = match config::load(file, &world.environment) {
+        Ok(config) => match plan::check_files(&config) {
+            mistakes if mistakes.is_empty() => return Ok(Some(config)),
+            mistakes => mistakes,
+        },
+        Err(mistakes) => mistakes,
+    };
+    for mistake in &mistakes {
+        writeln!(err, "{}", mistake.in_file(&name))?;
+    }
+    Ok(None)
+}

@@ -1,0 +1,347 @@
+//! The command line as clap reads it: raw words, no effects.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use regex::bytes::Regex;
+
+use crate::cli::words::{self, Header};
+use crate::expectation::{Expectation, StatusSet};
+use crate::spec::{HttpVersion, Qtype, TlsVersion, Transport};
+use crate::target::{Endpoint, Vantage};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  every expectation met            2  an expectation violated
+  3  inconclusive: the attempt cannot tell
+  1  could not run                   64  bad usage or configuration
+
+Examples:
+  meshprobe lab --duration 20s
+  meshprobe probe dns kubernetes.default.svc.cluster.local. --server 10.96.0.10:53
+  meshprobe probe http http://mirai-frontend.default:80/ --status 2xx
+  meshprobe probe tls istiod.istio-system.svc:15012 --ca root-cert.pem
+  meshprobe check --config config/example.yaml";
+
+/// Synthetic connectivity prober for Istio ambient mesh.
+///
+/// Every attempt states what it expects, tells where the time went, and ends in a verdict:
+/// met, violated, or inconclusive when the attempt cannot tell.
+#[derive(Debug, Parser)]
+#[command(name = "meshprobe", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one value per process")]
+pub(crate) enum Command {
+    /// Make one attempt from here and tell everything about it.
+    #[command(subcommand)]
+    Probe(ProbeCommand),
+    /// Run every target of a configuration once.
+    Check(CheckFlags),
+    /// Probe for ever: metrics, health, responder, /probe.
+    Agent(AgentFlags),
+    /// Check or print a configuration; never touches the network.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// A small mesh on loopback: see the prober work without a cluster.
+    #[cfg(feature = "lab")]
+    Lab(LabFlags),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell to complete in.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProbeCommand {
+    /// Ask one DNS question: exactly one packet unless --retries.
+    Dns(DnsFlags),
+    /// Connect, optionally send bytes, and wait for bytes back.
+    Tcp(TcpFlags),
+    /// Shake hands and look at the certificate chain.
+    Tls(TlsFlags),
+    /// Make one HTTP request over a fresh connection.
+    Http(HttpFlags),
+    /// Keep one HTTP connection open under a heartbeat and tell how it ends.
+    Hold(HoldFlags),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CommonFlags {
+    /// Longest time for the whole attempt, e.g. 1500ms or 5s.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = words::duration)]
+    pub(crate) timeout: Duration,
+    /// What must come back: reply, denied, connect, or `status LIST`.
+    #[arg(long, value_name = "EXPECTATION")]
+    pub(crate) expect: Option<Expectation>,
+    /// Attempts to make; more than one prints a line each.
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) count: u32,
+    /// Time between attempts, with --count.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = words::duration)]
+    pub(crate) interval: Duration,
+    /// Side of the mesh that this machine is on, for the record.
+    #[arg(long, value_name = "SIDE")]
+    pub(crate) vantage: Option<Vantage>,
+    /// Where nameservers and search domains come from.
+    #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
+    pub(crate) resolv_conf: PathBuf,
+    /// How to print the attempt.
+    #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// One JSON object per attempt and line.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IpFlags {
+    /// Use IPv4 addresses only.
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub(crate) ipv4: bool,
+    /// Use IPv6 addresses only.
+    #[arg(short = '6', long)]
+    pub(crate) ipv6: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrustFlags {
+    /// Trust the roots in this PEM file instead of the machine's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Name for SNI, and the one that the certificate must carry; default: the target's host.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
+    /// SPIFFE ID that the certificate must carry, instead of a name.
+    #[arg(long, value_name = "spiffe://…", conflicts_with = "insecure")]
+    pub(crate) spiffe_id: Option<String>,
+    /// Own certificate chain, PEM, leaf first.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Key of the own certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Verify nothing; still tell what was shown.
+    #[arg(long, short = 'k')]
+    pub(crate) insecure: bool,
+    /// Protocols to offer by ALPN, in order.
+    #[arg(long, value_name = "PROTOCOL", value_delimiter = ',')]
+    pub(crate) alpn: Vec<String>,
+    /// Lowest TLS version to offer: 1.2 or 1.3.
+    #[arg(long, value_name = "VERSION", value_parser = words::tls_version)]
+    pub(crate) tls_min: Option<TlsVersion>,
+    /// Highest TLS version to offer: 1.2 or 1.3.
+    #[arg(long, value_name = "VERSION", value_parser = words::tls_version)]
+    pub(crate) tls_max: Option<TlsVersion>,
+    /// Share of every certificate's validity that must be left, 0 to 1.
+    #[arg(long, value_name = "SHARE", value_parser = words::share)]
+    pub(crate) min_remaining: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DnsFlags {
+    /// The name in question; a trailing dot keeps the search list out.
+    pub(crate) name: String,
+    /// Whom to ask; default: the first nameserver of resolv.conf.
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = words::dns_server)]
+    pub(crate) server: Option<Endpoint>,
+    /// Record type: A, AAAA, SRV, CNAME, PTR or TXT.
+    #[arg(long, value_name = "TYPE", default_value = "A", value_parser = words::qtype)]
+    pub(crate) qtype: Qtype,
+    /// udp or tcp.
+    #[arg(long, value_name = "TRANSPORT", default_value = "udp", value_parser = words::transport)]
+    pub(crate) transport: Transport,
+    /// Further packets after the first went unanswered.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) retries: u8,
+    /// Expand the name with search and ndots of resolv.conf, each name its own query.
+    #[arg(long)]
+    pub(crate) search: bool,
+    /// RCODE that is a good reply; may be given more than once.
+    #[arg(long, value_name = "RCODE", default_value = "NOERROR", value_parser = words::rcode)]
+    pub(crate) rcode: Vec<String>,
+    /// Fewest answers that are a good reply.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) min_answers: u16,
+    /// Network that every address in the answer must be in; may be given more than once.
+    #[arg(long, value_name = "CIDR", value_parser = words::network)]
+    pub(crate) address: Vec<ipnet::IpNet>,
+    #[command(flatten)]
+    pub(crate) common: CommonFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TcpFlags {
+    /// Where to connect to, host:port.
+    #[arg(value_name = "HOST:PORT")]
+    pub(crate) target: String,
+    /// Text to send after the connect; \r \n \t \\ and \xNN are understood.
+    #[arg(long, value_name = "TEXT", value_parser = words::escaped)]
+    pub(crate) send: Option<words::Escaped>,
+    /// What the reply must match.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) reply_regex: Option<Regex>,
+    #[command(flatten)]
+    pub(crate) ip: IpFlags,
+    #[command(flatten)]
+    pub(crate) common: CommonFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TlsFlags {
+    /// Where to connect to; port 443 unless given.
+    #[arg(value_name = "HOST[:PORT]")]
+    pub(crate) target: String,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlags,
+    #[command(flatten)]
+    pub(crate) ip: IpFlags,
+    #[command(flatten)]
+    pub(crate) common: CommonFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HttpFlags {
+    /// What to request; http:// unless a scheme is given.
+    #[arg(value_name = "URL")]
+    pub(crate) target: String,
+    /// Request method.
+    #[arg(long, short = 'X', value_name = "METHOD", default_value = "GET")]
+    pub(crate) method: http::Method,
+    /// Request header, `Name: value`; may be given more than once.
+    #[arg(long, short = 'H', value_name = "HEADER", value_parser = words::header)]
+    pub(crate) header: Vec<Header>,
+    /// Request body.
+    #[arg(long, short = 'd', value_name = "TEXT")]
+    pub(crate) data: Option<String>,
+    /// Statuses that are a good reply: 200, 2xx, 200-299, separated by commas.
+    #[arg(long, value_name = "LIST", conflicts_with = "expect")]
+    pub(crate) status: Option<StatusSet>,
+    /// What the body must match.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) body_regex: Option<Regex>,
+    /// Largest body in bytes, as sent and decompressed.
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
+    pub(crate) body_limit: u64,
+    /// auto, 1.1 or 2 (on http:// with prior knowledge).
+    #[arg(long, value_name = "VERSION", default_value = "auto", value_parser = words::http_version)]
+    pub(crate) http_version: HttpVersion,
+    /// Redirects to follow, each over a fresh connection.
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u8).range(0..=20))]
+    pub(crate) redirects: u8,
+    /// Offer gzip and deflate, and undo them.
+    #[arg(long)]
+    pub(crate) compressed: bool,
+    /// With --count: keep the connection, so that all but the first attempt are warm.
+    #[arg(long)]
+    pub(crate) keepalive: bool,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlags,
+    #[command(flatten)]
+    pub(crate) ip: IpFlags,
+    #[command(flatten)]
+    pub(crate) common: CommonFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HoldFlags {
+    /// What each heartbeat requests; http:// unless a scheme is given.
+    #[arg(value_name = "URL")]
+    pub(crate) target: String,
+    /// Time between heartbeats.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = words::duration)]
+    pub(crate) heartbeat: Duration,
+    /// How long the connection must live.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = words::duration)]
+    pub(crate) hold: Duration,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlags,
+    #[command(flatten)]
+    pub(crate) ip: IpFlags,
+    #[command(flatten)]
+    pub(crate) common: CommonFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckFlags {
+    /// The configuration whose targets are run.
+    #[arg(long, value_name = "FILE", default_value = "config/example.yaml")]
+    pub(crate) config: PathBuf,
+    /// How to print the result.
+    #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t = CheckOutput::Table)]
+    pub(crate) output: CheckOutput,
+    /// Only the targets whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) target: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckOutput {
+    /// Every target.
+    Table,
+    /// Only what is not met.
+    Short,
+    /// Categories as linkerd check prints them, and the attempts.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentFlags {
+    /// The configuration to run; changes of the file are picked up.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Log lines for people or for machines.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One readable line per event.
+    Text,
+    /// One JSON object per event.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Tell every mistake of a configuration, each with its place and its mend.
+    Check {
+        /// The configuration.
+        file: PathBuf,
+    },
+    /// Print the configuration as it takes effect, every default filled in, secrets hidden.
+    Print {
+        /// The configuration.
+        file: PathBuf,
+    },
+}
+
+/// Flags of the lab.
+#[cfg(feature = "lab")]
+#[derive(Debug, Args)]
+pub(crate) struct LabFlags {
+    /// Nodes of the lab, each with a responder.
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) nodes: u16,
+    /// End by itself after this long; without it, on Ctrl-C.
+    #[arg(long, value_name = "DURATION", value_parser = words::duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Time between two attempts of one target.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = words::duration)]
+    pub(crate) interval: Duration,
+}

@@ -1,0 +1,262 @@
+//! `meshprobe probe`: one attempt from here, or a counted row of them.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::cli::flags::{
+    CommonFlags, DnsFlags, HoldFlags, HttpFlags, IpFlags, Output, ProbeCommand, TcpFlags, TlsFlags,
+    TrustFlags,
+};
+use crate::cli::{Exit, World, render};
+use crate::expectation::{Expectation, Verdict};
+use crate::failure::{Fault, Reason};
+use crate::net::Resolver;
+use crate::outcome::{Attempt, Outcome, Subject};
+use crate::probe::{Environment, Probe};
+use crate::spec::{
+    ClientIdentity, DnsModule, HoldModule, HttpModule, IpFamily, IpPreference, Module, ModuleKind,
+    ProbeSpec, Roots, Search, TcpModule, Timeouts, TlsModule, TlsSettings, Verify,
+};
+use crate::target::{TargetName, Vantage};
+
+/// A command that cannot be carried out as written.
+struct Misuse(String);
+
+/// What was asked for, resolved from the flags.
+struct Request {
+    address: String,
+    module: Module,
+    common: CommonFlags,
+}
+
+pub(crate) async fn run(
+    command: ProbeCommand,
+    world: &World,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let (request, probe, spec) = match resolve(command) {
+        Ok(resolved) => resolved,
+        Err(Misuse(problem)) => {
+            writeln!(err, "error: {problem}\n\nFor more information, try '--help'.")?;
+            return Ok(Exit::Usage);
+        }
+    };
+    let vantage = request.common.vantage.or_else(|| {
+        world.environment.get("MESHPROBE_VANTAGE").and_then(|vantage| vantage.parse().ok())
+    });
+    attempts(&request, &probe, &spec, vantage, out).await
+}
+
+fn resolve(command: ProbeCommand) -> Result<(Request, Probe, ProbeSpec), Misuse> {
+    let request = match command {
+        ProbeCommand::Dns(flags) => dns(flags)?,
+        ProbeCommand::Tcp(flags) => tcp(flags)?,
+        ProbeCommand::Tls(flags) => tls(flags)?,
+        ProbeCommand::Http(flags) => http(flags)?,
+        ProbeCommand::Hold(flags) => hold(flags)?,
+    };
+    let spec = request
+        .module
+        .aim(&request.address)
+        .map_err(|error| Misuse(format!("`{}`: {error}", request.address)))?;
+    let resolver = Resolver::load(&request.common.resolv_conf, Path::new("/etc/hosts"))
+        .map_err(|error| Misuse(format!("{}: {error}", request.common.resolv_conf.display())))?;
+    let environment = Environment { resolver: Arc::new(resolver) };
+    let probe = Probe::prepare(&spec, &environment)
+        .map_err(|error| Misuse(format!("{}: {error}", error.field)))?;
+    Ok((request, probe, spec))
+}
+
+async fn attempts(
+    request: &Request,
+    probe: &Probe,
+    spec: &ProbeSpec,
+    vantage: Option<Vantage>,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let common = &request.common;
+    let mut verdicts = Vec::new();
+    let began = Instant::now();
+    for n in 0..common.count {
+        let slot = began + common.interval * n;
+        tokio::time::sleep_until(slot).await;
+        let lag = if n == 0 { Duration::ZERO } else { slot.elapsed() };
+        let (outcome, interrupted) = interruptible(probe).await;
+        let attempt = judged(request, spec, vantage, outcome, lag);
+        match common.output {
+            Output::Json => writeln!(out, "{}", serde_json::to_string(&attempt)?)?,
+            Output::Text if common.count == 1 => render::attempt(&attempt, out)?,
+            Output::Text => render::line(&attempt, out)?,
+        }
+        verdicts.push(attempt.verdict);
+        if interrupted {
+            break;
+        }
+    }
+    if common.count > 1 && common.output == Output::Text {
+        render::tally(&verdicts, out)?;
+    }
+    Ok(exit(&verdicts))
+}
+
+/// The worst verdict decides: violated, then inconclusive, then met.
+pub(crate) fn exit(verdicts: &[Verdict]) -> Exit {
+    if verdicts.contains(&Verdict::Violated) {
+        Exit::Violated
+    } else if verdicts.contains(&Verdict::Inconclusive) {
+        Exit::Inconclusive
+    } else {
+        Exit::Met
+    }
+}
+
+/// Executes `probe` until it ends or Ctrl-C comes.
+async fn interruptible(probe: &Probe) -> (Outcome, bool) {
+    let (started_at, started) = (SystemTime::now(), Instant::now());
+    tokio::select! {
+        outcome = probe.attempt() => (outcome, false),
+        _ = tokio::signal::ctrl_c() => {
+            let fault = Fault::new(Reason::Cancelled, "interrupted");
+            (Outcome::spoiled(started_at, started.elapsed(), fault), true)
+        }
+    }
+}
+
+fn judged(
+    request: &Request,
+    spec: &ProbeSpec,
+    vantage: Option<Vantage>,
+    outcome: Outcome,
+    lag: Duration,
+) -> Attempt {
+    let subject = Subject {
+        probe: spec.kind(),
+        target: &label(&request.address),
+        vantage,
+        via: None,
+        expect: &spec.expect,
+    };
+    Attempt::judged(subject, outcome, None, lag)
+}
+
+/// The address as a target name, cut to its length, other characters replaced by `_`.
+fn label(address: &str) -> TargetName {
+    let fit = |c: char| if c.is_ascii_alphanumeric() || "._:/-".contains(c) { c } else { '_' };
+    let text: String = address.chars().map(fit).take(128).collect();
+    text.parse().expect("made of allowed characters, and an aimed address is not empty")
+}
+
+fn request(
+    address: String,
+    kind: ModuleKind,
+    default: Expectation,
+    common: CommonFlags,
+) -> Result<Request, Misuse> {
+    let expect = common.expect.clone().unwrap_or(default);
+    let fits = match (&expect, &kind) {
+        (Expectation::Reply, _) => true,
+        (Expectation::Status(_), ModuleKind::Http(_)) => true,
+        (Expectation::Connect, ModuleKind::Tcp(_)) => true,
+        (Expectation::Denied, ModuleKind::Tcp(_) | ModuleKind::Tls(_) | ModuleKind::Http(_)) => {
+            true
+        }
+        (Expectation::Status(_) | Expectation::Connect | Expectation::Denied, _) => false,
+    };
+    if !fits {
+        return Err(Misuse(format!(
+            "--expect `{expect}` does not fit this probe: `status` is for http, `connect` for tcp, \
+             `denied` for tcp, tls and http"
+        )));
+    }
+    let timeouts = Timeouts::total(common.timeout);
+    Ok(Request { address, module: Module { kind, timeouts, expect }, common })
+}
+
+fn dns(flags: DnsFlags) -> Result<Request, Misuse> {
+    let module = DnsModule {
+        name: None,
+        server: flags.server,
+        qtype: flags.qtype,
+        transport: flags.transport,
+        retries: flags.retries,
+        search: if flags.search { Search::ResolvConf } else { Search::Off },
+        rcodes: flags.rcode,
+        min_answers: flags.min_answers,
+        addresses: flags.address,
+    };
+    request(flags.name, ModuleKind::Dns(module), Expectation::Reply, flags.common)
+}
+
+fn tcp(flags: TcpFlags) -> Result<Request, Misuse> {
+    let module = TcpModule {
+        send: flags.send.map(|escaped| escaped.0),
+        reply_regex: flags.reply_regex,
+        ip: ip(&flags.ip),
+    };
+    request(flags.target, ModuleKind::Tcp(module), Expectation::Reply, flags.common)
+}
+
+fn tls(flags: TlsFlags) -> Result<Request, Misuse> {
+    let module = TlsModule { tls: trust(flags.trust), ip: ip(&flags.ip) };
+    request(flags.target, ModuleKind::Tls(module), Expectation::Reply, flags.common)
+}
+
+fn http(flags: HttpFlags) -> Result<Request, Misuse> {
+    let module = HttpModule {
+        method: flags.method,
+        headers: flags.header,
+        body: flags.data.map(String::into_bytes),
+        version: flags.http_version,
+        body_regex: flags.body_regex,
+        body_limit: flags.body_limit,
+        redirects: flags.redirects,
+        decompress: flags.compressed,
+        keepalive: flags.keepalive,
+        tls: trust(flags.trust),
+        ip: ip(&flags.ip),
+    };
+    let expect = flags.status.map_or(Expectation::Reply, Expectation::Status);
+    request(flags.target, ModuleKind::Http(module), expect, flags.common)
+}
+
+fn hold(flags: HoldFlags) -> Result<Request, Misuse> {
+    let module = HoldModule {
+        heartbeat: flags.heartbeat,
+        hold: flags.hold,
+        tls: trust(flags.trust),
+        ip: ip(&flags.ip),
+    };
+    request(flags.target, ModuleKind::Hold(module), Expectation::Reply, flags.common)
+}
+
+fn ip(flags: &IpFlags) -> IpPreference {
+    match (flags.ipv4, flags.ipv6) {
+        (false, false) => IpPreference::default(),
+        (true, _) => IpPreference { family: IpFamily::V4, fallback: false },
+        (false, true) => IpPreference { family: IpFamily::V6, fallback: false },
+    }
+}
+
+fn trust(flags: TrustFlags) -> TlsSettings {
+    let verify = match flags.spiffe_id {
+        Some(id) => Verify::Spiffe(id),
+        None if flags.insecure => Verify::Nothing,
+        None => Verify::Name,
+    };
+    let identity = flags.cert.zip(flags.key);
+    TlsSettings {
+        roots: flags.ca.map_or(Roots::System, Roots::File),
+        server_name: flags.server_name,
+        verify,
+        identity: identity.map(|(certificate, key)| ClientIdentity { certificate, key }),
+        alpn: flags.alpn,
+        min_version: flags.tls_min,
+        max_version: flags.tls_max,
+        min_remaining: flags.min_remaining,
+    }
+}

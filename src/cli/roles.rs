@@ -1,0 +1,50 @@
+//! `meshprobe agent` and `meshprobe lab`: the commands that run until they are told to end.
+
+use std::io::Write;
+
+use crate::agent;
+use crate::cli::flags::{AgentFlags, LogFormat};
+use crate::cli::{Exit, World, config_command, runtime};
+use crate::{drain, telemetry};
+
+pub(crate) fn agent(flags: AgentFlags, world: &World, err: &mut dyn Write) -> anyhow::Result<Exit> {
+    // Told here with its own exit code, before anything is started.
+    if config_command::load(&flags.config, world, err)?.is_none() {
+        return Ok(Exit::Usage);
+    }
+    let format = match flags.log_format {
+        LogFormat::Text => telemetry::Format::Text,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    let filter = world.environment.get("MESHPROBE_LOG").map_or("info", String::as_str);
+    telemetry::start(format, filter);
+    runtime()?.block_on(async {
+        let stop = drain::on_signal()?;
+        agent::run(flags.config, world.environment.clone(), stop).await
+    })?;
+    Ok(Exit::Met)
+}
+
+/// The exit code is the worst verdict that the lab saw.
+#[cfg(feature = "lab")]
+pub(crate) fn lab(
+    flags: &crate::cli::flags::LabFlags,
+    world: &World,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let options = crate::lab::Options {
+        nodes: flags.nodes,
+        interval: flags.interval,
+        duration: flags.duration,
+        terminal: world.terminal,
+    };
+    let [_, violated, inconclusive] = runtime()?.block_on(async {
+        let stop = drain::on_signal()?;
+        crate::lab::run(options, stop, out).await
+    })?;
+    Ok(match (violated, inconclusive) {
+        (0, 0) => Exit::Met,
+        (0, _) => Exit::Inconclusive,
+        (_, _) => Exit::Violated,
+    })
+}

@@ -1,0 +1,137 @@
+//! Single words of the command line, each parsed once into the vocabulary.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use crate::config;
+use crate::spec::{HttpVersion, Qtype, TlsVersion, Transport};
+use crate::target::Endpoint;
+
+/// A request header.
+pub(crate) type Header = (HeaderName, HeaderValue);
+
+/// Bytes written as text with escapes.
+#[derive(Debug, Clone)]
+pub(crate) struct Escaped(pub(crate) Vec<u8>);
+
+pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
+    let duration = config::parse_duration(text);
+    let longer = duration.filter(|duration| !duration.is_zero());
+    longer.ok_or("must be longer than 0, a number with ms, s, m or h, e.g. 1500ms")
+}
+
+pub(crate) fn share(text: &str) -> Result<f64, &'static str> {
+    let share: Option<f64> = text.parse().ok();
+    share.filter(|share| (0.0..=1.0).contains(share)).ok_or("must be a number from 0 to 1")
+}
+
+pub(crate) fn dns_server(text: &str) -> Result<Endpoint, String> {
+    Endpoint::with_default_port(text, 53).map_err(|error| error.to_string())
+}
+
+pub(crate) fn network(text: &str) -> Result<IpNet, &'static str> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse().ok().or_else(address).ok_or("must be an address or a CIDR such as 10.0.0.0/8")
+}
+
+pub(crate) fn qtype(text: &str) -> Result<Qtype, &'static str> {
+    let known = Qtype::ALL.into_iter().find(|qtype| qtype.as_str().eq_ignore_ascii_case(text));
+    known.ok_or("must be A, AAAA, SRV, CNAME, PTR or TXT")
+}
+
+pub(crate) fn transport(text: &str) -> Result<Transport, &'static str> {
+    match text {
+        "udp" => Ok(Transport::Udp),
+        "tcp" => Ok(Transport::Tcp),
+        _ => Err("must be udp or tcp"),
+    }
+}
+
+pub(crate) fn rcode(text: &str) -> Result<String, &'static str> {
+    let known = text.to_ascii_uppercase();
+    match known.as_str() {
+        "NOERROR" | "FORMERR" | "SERVFAIL" | "NXDOMAIN" | "NOTIMP" | "REFUSED" => Ok(known),
+        _ => Err("must be NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP or REFUSED"),
+    }
+}
+
+pub(crate) fn tls_version(text: &str) -> Result<TlsVersion, &'static str> {
+    match text {
+        "1.2" => Ok(TlsVersion::V1_2),
+        "1.3" => Ok(TlsVersion::V1_3),
+        _ => Err("must be 1.2 or 1.3"),
+    }
+}
+
+pub(crate) fn http_version(text: &str) -> Result<HttpVersion, &'static str> {
+    match text {
+        "auto" => Ok(HttpVersion::Auto),
+        "1.1" => Ok(HttpVersion::Http1),
+        "2" => Ok(HttpVersion::Http2),
+        _ => Err("must be auto, 1.1 or 2"),
+    }
+}
+
+pub(crate) fn header(text: &str) -> Result<Header, &'static str> {
+    let (name, value) = text.split_once(':').ok_or("must be `Name: value`")?;
+    let name = name.trim().parse().map_err(|_| "the name has characters that no header has")?;
+    let value = value.trim().parse().map_err(|_| "the value has control characters")?;
+    Ok((name, value))
+}
+
+pub(crate) fn escaped(text: &str) -> Result<Escaped, &'static str> {
+    const WRONG: &str = r"after a backslash must come r, n, t, \ or xNN";
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes().iter().copied();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        bytes.push(match rest.next() {
+            Some(b'r') => b'\r',
+            Some(b'n') => b'\n',
+            Some(b't') => b'\t',
+            Some(b'\\') => b'\\',
+            Some(b'x') => {
+                let digits: Vec<u8> = rest.by_ref().take(2).collect();
+                let digits = std::str::from_utf8(&digits).map_err(|_| WRONG)?;
+                let hex = digits.len() == 2 && digits.bytes().all(|d| d.is_ascii_hexdigit());
+                let value = u8::from_str_radix(digits, 16).ok().filter(|_| hex);
+                value.ok_or(WRONG)?
+            }
+            _ => return Err(WRONG),
+        });
+    }
+    Ok(Escaped(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_become_bytes() {
+        let bytes = |text| escaped(text).map(|escaped| escaped.0);
+        assert_eq!(bytes(r"PING\r\n\x00\\é"), Ok("PING\r\n\0\\é".as_bytes().to_vec()));
+        for wrong in [r"\", r"\q", r"\x1", r"\x+1", r"\xé"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_bare_address_is_a_network_of_one() {
+        assert_eq!(network("10.0.0.1").map(|n| n.to_string()), Ok("10.0.0.1/32".to_owned()));
+        assert!(network("10.0.0.1/33").is_err());
+    }
+
+    #[test]
+    fn headers_cannot_smuggle_a_second_one() {
+        assert!(header("a: b\r\nc: d").is_err());
+        assert!(header("a b: c").is_err());
+        assert!(header("no colon").is_err());
+    }
+}
