@@ -1,9 +1,15 @@
 //! Prometheus: what it makes of what we expose.
 
+mod agent;
 mod fixture;
+
+use std::time::Duration;
 
 use super::support::fetch;
 use fixture::{Prometheus, check_metrics};
+
+/// How long a series may take from its target into an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_series_that_was_scraped_can_be_asked_for() {

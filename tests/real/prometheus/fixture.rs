@@ -3,16 +3,13 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use url::form_urlencoded;
 
+use super::PATIENCE;
 use crate::real::support::{Daemon, eventually, fetch, free_port, temp_dir, tool, write_file};
-
-/// How long a series may take from its target into an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running Prometheus.
 pub(crate) struct Prometheus {
