@@ -130,6 +130,7 @@ async fn promtool_finds_nothing_to_complain_about() {
         let path = format!("/probe?{query}");
         let (status, metrics) = fetch(agent.admin, &path).await.expect("an answer");
         assert_eq!(status, 200, "{query}: {metrics}");
+        assert!(metrics.contains("\nprobe_success "), "{query}: {metrics}");
         check_metrics(&metrics);
     }
 }
