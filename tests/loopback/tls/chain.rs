@@ -1,11 +1,11 @@
 //! What the chain of a server says, and that it is told also when it is not trusted.
 
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use meshprobe::failure::{Phase, Reason};
 use meshprobe::outcome::Outcome;
-use meshprobe::spec::{Roots, TlsSettings, Verify};
+use meshprobe::spec::{Roots, Timeouts, TlsSettings, Verify};
 
 use super::{
     BOTH, Clients, NAME, PATIENCE, Trust, ask, detail, prepare, serving, showing, tls_facts,
@@ -13,7 +13,6 @@ use super::{
 };
 use crate::loopback::pki::{Authority, Issued, Leaf, Validity};
 use crate::loopback::support::assert_failed;
-use meshprobe::spec::Timeouts;
 
 const SPIFFE_ID: &str = "spiffe://cluster.local/ns/istio-system/sa/ztunnel";
 
@@ -54,7 +53,7 @@ async fn a_good_handshake_tells_session_and_chain() {
     assert_eq!(facts.peer_spiffe_id.as_deref(), Some(SPIFFE_ID));
     assert_eq!(facts.chain[1].subject, "CN=intermediate");
     assert_eq!(facts.chain[1].issuer, "CN=root");
-    let seconds = |time: std::time::SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_secs();
     assert_eq!(seconds(facts.chain[1].not_after), seconds(validity.not_after));
     assert_shown(&outcome, &issued);
 }
@@ -137,7 +136,6 @@ async fn a_leaf_of_tomorrow_is_not_yet_valid() {
 #[tokio::test]
 async fn a_chain_of_another_root_is_untrusted_and_says_whose_it_is() {
     let trust = Trust::new();
-    // The same name, another key: roots that disagree.
     let stranger = Authority::root("stranger");
     let authority = stranger.intermediate("intermediate", Validity::current());
     let issued = authority.issue(&Leaf::named(&[NAME]));

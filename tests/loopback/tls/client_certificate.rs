@@ -1,5 +1,7 @@
 //! Servers that want to know who asks.
 
+use std::time::Duration;
+
 use meshprobe::failure::{Phase, Reason};
 use meshprobe::spec::{ClientIdentity, Timeouts, TlsSettings};
 
@@ -105,7 +107,7 @@ async fn a_ticket_is_acceptance_at_once() {
     let (address, _told) = tls_server(config).await;
     // Less than the grace for servers without tickets: a probe that waits for it never passes.
     let mut timeouts = Timeouts::total(PATIENCE);
-    timeouts.phases[Phase::Processing as usize] = Some(std::time::Duration::from_millis(200));
+    timeouts.phases[Phase::Processing as usize] = Some(Duration::from_millis(200));
     let probe = prepare(identified(&trust, &trust.root), timeouts, address).expect("good files");
     let mut passed = false;
     for _ in 0..20 {
