@@ -2,6 +2,8 @@
 
 #[path = "config/bad.rs"]
 mod bad;
+#[path = "config/docs.rs"]
+mod docs;
 #[path = "config/good.rs"]
 mod good;
 #[path = "config/random.rs"]

@@ -22,8 +22,8 @@ use crate::config::quantity::{parse_duration, parse_size, print_duration, print_
 pub(super) struct Book {
     /// Everything that is wrong.
     pub(super) mistakes: Mistakes,
-    /// Where the fields that name files stand, by field path.
-    pub(super) files: RefCell<BTreeMap<String, Position>>,
+    /// Where the fields stand whose values are only tried when a probe is prepared, by field path.
+    pub(super) places: RefCell<BTreeMap<String, Position>>,
 }
 
 /// A value at a field path.
@@ -252,12 +252,15 @@ impl<'a> Field<'a> {
         None
     }
 
-    /// The path of a file, which is noted in the book.
-    pub(super) fn file(&self) -> Option<PathBuf> {
-        let path = self.filled()?;
-        let mut files = self.book.files.borrow_mut();
-        files.insert(self.path.clone(), self.at);
-        Some(PathBuf::from(path))
+    /// Notes where the field stands: its value can yet turn out to be wrong.
+    pub(super) fn noted(self) -> Self {
+        self.book.places.borrow_mut().insert(self.path.clone(), self.at);
+        self
+    }
+
+    /// The path of a file.
+    pub(super) fn file(self) -> Option<PathBuf> {
+        self.noted().filled().map(PathBuf::from)
     }
 
     /// Whether the value is a list.

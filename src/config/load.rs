@@ -23,7 +23,7 @@ pub fn parse(text: &str, environment: &BTreeMap<String, String>) -> Result<Confi
     let config = decode(&Field::root(&root, &book), environment);
     match book.mistakes.count() {
         0 => Ok(Config {
-            origins: Origins { files: book.files.into_inner(), ..config.origins },
+            origins: Origins { places: book.places.into_inner(), ..config.origins },
             ..config
         }),
         _ => Err(book.mistakes.into_sorted()),

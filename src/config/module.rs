@@ -92,7 +92,7 @@ pub(super) fn unasked(fields: &mut Fields<'_>) {
 pub(super) fn kind_block<'a>(fields: &mut Fields<'a>) -> Option<(ProbeKind, Field<'a>)> {
     let mut found: Option<(ProbeKind, Field<'a>)> = None;
     for kind in ProbeKind::ALL {
-        let Some(field) = fields.take(kind.as_str()) else {
+        let Some(field) = fields.take(kind.as_str()).map(Field::noted) else {
             continue;
         };
         match &found {
@@ -116,18 +116,12 @@ pub(super) fn question(
 ) -> Question {
     let before = field.mistakes();
     let decoded = decode_kind(kind, &field);
-    let total = match &decoded {
-        ModuleKind::Hold(module) => default.map(|total| total + module.hold),
-        ModuleKind::Dns(_) | ModuleKind::Tcp(_) | ModuleKind::Tls(_) | ModuleKind::Http(_) => {
-            default
-        }
-    };
     let block = match kind {
         // The keys of `tls` stand in the block itself.
         ProbeKind::Tls => field.path.rsplit_once('.').map(|(path, _)| path.to_owned()),
         ProbeKind::Dns | ProbeKind::Tcp | ProbeKind::Http | ProbeKind::Hold => None,
     };
-    let timeouts = timeouts(fields, total, [None; Phase::ALL.len()], Some(&decoded));
+    let timeouts = timeouts(fields, default, [None; Phase::ALL.len()], Some(kind));
     Question {
         module: Module {
             expect: expectation(fields, kind).unwrap_or(Expectation::Reply),
@@ -184,21 +178,12 @@ pub(super) fn timeouts(
     fields: &mut Fields<'_>,
     inherited_total: Option<Duration>,
     inherited_phases: [Option<Duration>; Phase::ALL.len()],
-    kind: Option<&ModuleKind>,
+    kind: Option<ProbeKind>,
 ) -> Timeouts {
-    let stated = fields.take("timeout");
-    let total = match &stated {
+    let total = match fields.take("timeout") {
         Some(field) => field.duration(TIMEOUT),
         None => inherited_total,
     };
-    if let (Some(field), Some(total), Some(ModuleKind::Hold(module))) = (&stated, total, kind)
-        && total <= module.hold
-    {
-        field.wrong(
-            "ends the attempt before the connection was held long enough",
-            "write more than `hold`, or leave it out",
-        );
-    }
     let most = total.unwrap_or(*TIMEOUT.end());
     // A bound that is wider than the whole is none.
     let mut phases = inherited_phases.map(|phase| phase.filter(|bound| *bound <= most));
@@ -208,7 +193,10 @@ pub(super) fn timeouts(
                 continue;
             };
             let bound = field.duration(TIMEOUT);
-            if bound.is_some_and(|bound| bound > most) {
+            if kind == Some(ProbeKind::Hold) && phase == Phase::Transfer {
+                let fix = "leave it out; `hold` says how long that is";
+                field.wrong("bounds the holding itself", fix);
+            } else if bound.is_some_and(|bound| bound > most) {
                 field.wrong(
                     "is longer than the timeout of the whole attempt",
                     "write less, or raise `timeout` beside `timeouts`",

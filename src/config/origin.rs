@@ -14,7 +14,7 @@ use crate::target::TargetName;
 pub struct Origins {
     pub(super) targets: BTreeMap<TargetName, String>,
     pub(super) modules: BTreeMap<String, String>,
-    pub(super) files: BTreeMap<String, Position>,
+    pub(super) places: BTreeMap<String, Position>,
 }
 
 impl PartialEq for Origins {
@@ -25,7 +25,7 @@ impl PartialEq for Origins {
 
 impl Origins {
     /// The mistake that `field` (relative to the probe, e.g. `tls.ca`) of `target` names a `file`
-    /// with a `problem`.
+    /// with a `problem`; an empty `file` when the field names none.
     ///
     /// Targets that share a module give the same mistake; [`super::tidy`] leaves one of them.
     pub fn of_target(
@@ -47,20 +47,28 @@ impl Origins {
 
     fn unusable(&self, block: &str, field: &str, file: &Path, problem: &str) -> Mistake {
         let path = format!("{block}.{field}");
-        let at = self.files.get(&path).copied().unwrap_or_default();
+        let at = self.place(&path);
         let fix = match field.rsplit('.').next() {
             Some("ca") => "name a readable PEM file with one or more CA certificates",
             Some("cert") => "name a readable PEM file: the leaf first, then intermediates",
             Some("key") => "name a readable PEM file with the certificate's private key",
-            Some(_) | None => "mend the file, or name another",
+            Some(_) | None => "write another value",
         };
+        // A setting may be at fault that names no file.
+        let named = !file.as_os_str().is_empty();
         Mistake {
             line: at.line,
             column: at.column,
             path,
-            value: Some(quoted(&file.to_string_lossy())),
+            value: named.then(|| quoted(&file.to_string_lossy())),
             problem: format!("cannot be used: {problem}"),
             fix: fix.to_owned(),
         }
+    }
+
+    /// Where the field at `path` stands, or else the nearest one around it.
+    fn place(&self, path: &str) -> Position {
+        let around = std::iter::successors(Some(path), |path| Some(path.rsplit_once('.')?.0));
+        around.filter_map(|path| self.places.get(path)).copied().next().unwrap_or_default()
     }
 }

@@ -196,8 +196,7 @@ fn asked(
     };
     let inherited = base.module.timeouts;
     let total = base.sound.then_some(inherited.total);
-    let kind = &base.module.kind;
-    let timeouts = timeouts(fields, total, inherited.phases, Some(kind));
+    let timeouts = timeouts(fields, total, inherited.phases, Some(base.kind()));
     let expect = expectation(fields, base.kind());
     Some(Question {
         module: Module {

@@ -74,6 +74,7 @@ fn a_file_that_cannot_be_used_is_told_at_the_field_that_names_it() {
         config.origins.of_target(name, field, Path::new(file), "No such file")
     };
     let mistakes = tidy(vec![
+        of_target(2, "tls.server_name", ""),
         of_target(2, "tls.key", "c.key"),
         of_target(0, "tls.ca", "gone.pem"),
         of_target(1, "tls.ca", "gone.pem"),
@@ -85,6 +86,7 @@ fn a_file_that_cannot_be_used_is_told_at_the_field_that_names_it() {
         [
             "4:17: modules.web.http.tls.ca: \"gone.pem\" cannot be used: No such file; \
              name a readable PEM file with one or more CA certificates",
+            "8:34: targets[2].tls.server_name: cannot be used: No such file; write another value",
             "8:53: targets[2].tls.key: \"c.key\" cannot be used: No such file; \
              name a readable PEM file with the certificate's private key",
         ]

@@ -263,13 +263,12 @@ fn module() -> BoxedStrategy<Module> {
     let phases = vec(option::of(1u64..=1000), Phase::ALL.len());
     (kind(), 1u64..=40_000_000, phases)
         .prop_map(|((kind, expect), total, phases)| {
-            let hold = match &kind {
-                ModuleKind::Hold(module) => module.hold,
-                _ => Duration::ZERO,
-            };
-            let mut timeouts = Timeouts::total(hold + Duration::from_millis(total));
+            let mut timeouts = Timeouts::total(Duration::from_millis(total));
             for (slot, millis) in timeouts.phases.iter_mut().zip(phases) {
                 *slot = millis.map(|millis| Duration::from_millis(millis.min(total)));
+            }
+            if matches!(kind, ModuleKind::Hold(_)) {
+                timeouts.phases[Phase::Transfer as usize] = None;
             }
             Module { kind, timeouts, expect }
         })

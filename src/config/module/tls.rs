@@ -24,7 +24,7 @@ pub(super) fn block(fields: &mut Fields<'_>) -> TlsSettings {
 /// The keys themselves.
 pub(super) fn settings(fields: &mut Fields<'_>) -> TlsSettings {
     let ca = fields.take("ca").and_then(|field| field.file());
-    let server_name = fields.take("server_name");
+    let server_name = fields.take("server_name").map(Field::noted);
     let min_remaining = fields.take("min_remaining");
     let (min_version, max_version) = versions(fields);
     TlsSettings {
@@ -132,7 +132,7 @@ fn alpn(fields: &mut Fields<'_>) -> Vec<String> {
 }
 
 fn versions(fields: &mut Fields<'_>) -> (Option<TlsVersion>, Option<TlsVersion>) {
-    let (low, high) = (fields.take("min_version"), fields.take("max_version"));
+    let (low, high) = (fields.take("min_version").map(Field::noted), fields.take("max_version"));
     let lowest = low.as_ref().and_then(|field| field.word(&VERSIONS));
     let highest = high.as_ref().and_then(|field| field.word(&VERSIONS));
     if let (Some(field), Some(lowest), Some(highest)) = (low, lowest, highest)

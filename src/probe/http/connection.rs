@@ -87,8 +87,8 @@ impl Dialer {
     ) -> Result<Line, Failure> {
         let endpoint = url.endpoint();
         journal.facts.tls = None;
-        let opened = tcp::open(journal, &self.resolver, &endpoint, self.ip).await;
-        let stream = opened.map_err(|failure| after_connect(failure, url))?;
+        let next = if url.is_https() { Phase::Tls } else { Phase::Processing };
+        let stream = tcp::open(journal, &self.resolver, &endpoint, self.ip, next).await?;
         let stamps = stream.stamps();
         let begun = if url.is_https() {
             self.secure(journal, stream, &endpoint.host).await
@@ -141,15 +141,6 @@ impl Dialer {
         let connection = begun.map_err(|fault| fault.during(Phase::Processing))?;
         Ok((connection, watch))
     }
-}
-
-/// A SYN is refused, never reset: a reset seen by connect(2) hit a connection that was
-/// established already, before we came to look, and so belongs to the phase after it.
-fn after_connect(mut failure: Failure, url: &HttpUrl) -> Failure {
-    if failure.phase == Phase::Connect && failure.reason == Reason::Reset {
-        failure.phase = if url.is_https() { Phase::Tls } else { Phase::Processing };
-    }
-    failure
 }
 
 impl Line {

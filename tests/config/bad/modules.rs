@@ -211,14 +211,14 @@ fn bad_headers_are_told_without_their_secrets() {
 }
 
 #[test]
-fn holds_end_in_time() {
+fn holds_are_checked() {
     refused(
         r"modules:
-  a: {hold: {heartbeat: 2m, hold: 1m}, timeout: 30s}
+  a: {hold: {heartbeat: 2m, hold: 1m}, timeouts: {transfer: 1s}}
   b: {hold: {heartbeat: 1ms, hold: 13h}}",
         &[
             r#"2:25: modules.a.hold.heartbeat: "2m" is longer than `hold`; write less, or raise `hold`"#,
-            r#"2:49: modules.a.timeout: "30s" ends the attempt before the connection was held long enough; write more than `hold`, or leave it out"#,
+            r#"2:61: modules.a.timeouts.transfer: "1s" bounds the holding itself; leave it out; `hold` says how long that is"#,
             r#"3:25: modules.b.hold.heartbeat: "1ms" is out of range; write 10ms to 1h"#,
             r#"3:36: modules.b.hold.hold: "13h" is out of range; write 1s to 12h"#,
         ],

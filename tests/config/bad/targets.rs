@@ -72,8 +72,8 @@ fn addresses_fit_the_question() {
         &[
             r#"2:24: targets[0].address: "a" is not an address for tcp; the port is missing: write host:port, IPv6 as [address]:port"#,
             r#"3:24: targets[1].address: "a:0" is not an address for tcp; the port must be a number from 1 to 65535"#,
-            r#"4:24: targets[2].address: "ftp://x" is not an address for http; it must be an http:// or https:// URL with a host and without user information"#,
-            "5:24: targets[3].address: <secret> is not an address for http; it must be an http:// or https:// URL with a host and without user information",
+            r#"4:24: targets[2].address: "ftp://x" is not an address for http; it must be an http:// or https:// URL of at most 8192 characters, with a host and without user information"#,
+            "5:24: targets[3].address: <secret> is not an address for http; it must be an http:// or https:// URL of at most 8192 characters, with a host and without user information",
             r#"6:24: targets[4].address: "a..b" is not an address for dns; it must be a DNS name: labels of 1 to 63 characters, 253 in all"#,
             r#"7:24: targets[5].address: "x:y" is not an address for dns; the port must be a number from 1 to 65535"#,
             r#"8:24: targets[6].address: "" is empty; write a value, or leave the key out"#,
@@ -126,11 +126,11 @@ fn what_a_target_overrides_must_fit_its_module() {
   h: {hold: {hold: 1m}}
 targets:
   - {name: a, address: 'a:1', module: m, expect: status 2xx, timeouts: {connect: 2s}}
-  - {name: b, address: 'a:1', module: h, timeout: 10s}",
+  - {name: b, address: 'a:1', module: h, interval: 1s}",
         &[
             r#"5:50: targets[0].expect: "status 2xx" does not fit tcp; write reply, denied or connect"#,
             r#"5:82: targets[0].timeouts.connect: "2s" is longer than the timeout of the whole attempt; write less, or raise `timeout` beside `timeouts`"#,
-            r#"6:51: targets[1].timeout: "10s" ends the attempt before the connection was held long enough; write more than `hold`, or leave it out"#,
+            r#"6:52: targets[1].interval: "1s" would need 60 connections at once, max_in_flight is 4; write a longer interval, a shorter `hold` or a higher `max_in_flight`"#,
         ],
     );
 }
