@@ -184,6 +184,7 @@ async fn a_connect_listener_shows_its_chain_and_demands_a_certificate() {
 async fn http_is_spoken_in_the_version_that_was_asked_for() {
     let mesh = mesh().await;
     let (plain, tls) = (mesh.envoy.plain, mesh.envoy.tls);
+    let body = Regex::new("^envoy answers\\n$").expect("valid");
     for (version, url, spoken) in [
         (HttpVersion::Auto, format!("http://{plain}/"), "HTTP/1.1"),
         (HttpVersion::Http2, format!("http://{plain}/"), "HTTP/2"),
@@ -191,7 +192,7 @@ async fn http_is_spoken_in_the_version_that_was_asked_for() {
         (HttpVersion::Http2, format!("https://{tls}/"), "HTTP/2"),
         (HttpVersion::Auto, format!("https://{tls}/"), "HTTP/2"),
     ] {
-        let body_regex = Some(Regex::new("^envoy answers\\n$").expect("valid"));
+        let body_regex = Some(body.clone());
         let module = HttpModule { version, body_regex, ..http(mesh.trusting()) };
         let outcome = get(module, Expectation::Reply, &url).await;
         assert_eq!(outcome.failure, None, "{url}");

@@ -23,13 +23,14 @@ async fn attempt(kind: ModuleKind, url: &str) -> Outcome {
 #[tokio::test]
 async fn an_http_probe_gets_its_body_back_over_both_versions() {
     let running = start(&config());
+    let body_regex = Regex::new("^there and back$").expect("valid");
     for version in [HttpVersion::Http1, HttpVersion::Http2] {
         let module = HttpModule {
             method: Method::POST,
             headers: Vec::new(),
             body: Some(b"there and back".to_vec()),
             version,
-            body_regex: Some(Regex::new("^there and back$").expect("valid")),
+            body_regex: Some(body_regex.clone()),
             body_limit: 1024,
             redirects: 0,
             decompress: false,
