@@ -152,3 +152,16 @@ fn a_slow_lab_is_a_lab_too() {
     let output = run(&["lab", "--nodes", "1", "--interval", "20s", "--duration", "1ms"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
+
+#[test]
+fn closed_sets_of_words_are_told_by_help_and_completions() {
+    let help = text(&run(&["probe", "dns", "--help"]).stdout);
+    let script = text(&run(&["completions", "bash"]).stdout);
+    for words in ["A, AAAA, SRV, CNAME, PTR, TXT", "udp, tcp", "ambient, plain"] {
+        assert!(help.contains(words), "{words}: {help}");
+        assert!(script.contains(&words.replace(", ", " ")), "{words}");
+    }
+    let address = closed_port();
+    let output = run(&["probe", "dns", "a.", "--server", &address, "--qtype", "aaaa"]);
+    assert_eq!(output.status.code(), Some(2), "lower case is understood: {output:?}");
+}

@@ -88,9 +88,9 @@ pub(crate) struct CommonFlags {
     /// Time from one attempt to the next, 1ms to 24h, with --count.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = words::duration)]
     pub(crate) interval: Duration,
-    /// Side of the mesh that this machine is on, ambient or plain, for the record; default:
-    /// $MESHPROBE_VANTAGE.
-    #[arg(long, value_name = "SIDE")]
+    /// Side of the mesh that this machine is on, for the record; default: $MESHPROBE_VANTAGE.
+    #[arg(long, value_name = "SIDE",
+          value_parser = words::one_of(words::VANTAGES, words::vantage))]
     pub(crate) vantage: Option<Vantage>,
     /// Where nameservers and search domains come from.
     #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
@@ -141,11 +141,11 @@ pub(crate) struct TrustFlags {
     /// Protocols to offer by ALPN, in order, separated by commas, e.g. h2,http/1.1.
     #[arg(long, value_name = "PROTOCOL", value_delimiter = ',')]
     pub(crate) alpn: Vec<String>,
-    /// Lowest TLS version to offer: 1.2 or 1.3.
-    #[arg(long, value_name = "VERSION", value_parser = words::tls_version)]
+    /// Lowest TLS version to offer.
+    #[arg(long, value_name = "VERSION", value_parser = words::one_of(words::TLS_VERSIONS, words::tls_version))]
     pub(crate) tls_min: Option<TlsVersion>,
-    /// Highest TLS version to offer: 1.2 or 1.3.
-    #[arg(long, value_name = "VERSION", value_parser = words::tls_version)]
+    /// Highest TLS version to offer.
+    #[arg(long, value_name = "VERSION", value_parser = words::one_of(words::TLS_VERSIONS, words::tls_version))]
     pub(crate) tls_max: Option<TlsVersion>,
     /// Share of every certificate's validity that must be left, 0 to 1, e.g. 0.2.
     #[arg(long, value_name = "SHARE", value_parser = words::share)]
@@ -159,11 +159,13 @@ pub(crate) struct DnsFlags {
     /// Whom to ask; default: the first nameserver of resolv.conf.
     #[arg(long, value_name = "HOST[:PORT]", value_parser = words::dns_server)]
     pub(crate) server: Option<Endpoint>,
-    /// Record type: A, AAAA, SRV, CNAME, PTR or TXT.
-    #[arg(long, value_name = "TYPE", default_value = "A", value_parser = words::qtype)]
+    /// Record type.
+    #[arg(long, value_name = "TYPE", default_value = "A", ignore_case = true,
+          value_parser = words::one_of(words::QTYPES, words::qtype))]
     pub(crate) qtype: Qtype,
-    /// How to ask: udp or tcp.
-    #[arg(long, value_name = "TRANSPORT", default_value = "udp", value_parser = words::transport)]
+    /// How to ask.
+    #[arg(long, value_name = "TRANSPORT", default_value = "udp",
+          value_parser = words::one_of(words::TRANSPORTS, words::transport))]
     pub(crate) transport: Transport,
     /// Further packets after the first went unanswered, 0 to 255.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -171,8 +173,9 @@ pub(crate) struct DnsFlags {
     /// Expand the name with search and ndots of resolv.conf, each name its own query.
     #[arg(long)]
     pub(crate) search: bool,
-    /// RCODE that is a good reply, e.g. NXDOMAIN; may be given more than once.
-    #[arg(long, value_name = "RCODE", default_value = "NOERROR", value_parser = words::rcode)]
+    /// RCODE that is a good reply; may be given more than once.
+    #[arg(long, value_name = "RCODE", default_value = "NOERROR", ignore_case = true,
+          value_parser = words::one_of(words::RCODES, words::rcode))]
     pub(crate) rcode: Vec<String>,
     /// Fewest answers that are a good reply, 0 to 65535.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -238,8 +241,9 @@ pub(crate) struct HttpFlags {
     /// Largest body in bytes, as sent and decompressed.
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     pub(crate) body_limit: u64,
-    /// Version of HTTP: auto, 1.1 or 2 (on http:// with prior knowledge).
-    #[arg(long, value_name = "VERSION", default_value = "auto", value_parser = words::http_version)]
+    /// Version of HTTP; 2 on http:// is with prior knowledge.
+    #[arg(long, value_name = "VERSION", default_value = "auto",
+          value_parser = words::one_of(words::HTTP_VERSIONS, words::http_version))]
     pub(crate) http_version: HttpVersion,
     /// Redirects to follow, 0 to 20, each over a fresh connection.
     #[arg(long, value_name = "N", default_value_t = 0,

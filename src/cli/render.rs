@@ -131,7 +131,7 @@ fn facts(facts: &Facts, out: &mut dyn Write) -> io::Result<()> {
             out,
             "    hold: {} with {}, the slowest {}",
             human(hold.held),
-            counted(hold.heartbeats.into(), "heartbeat"),
+            counted(hold.heartbeats, "heartbeat"),
             human(hold.slowest_heartbeat)
         )?;
     }

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::config;
 use crate::spec::{HttpVersion, Qtype, TlsVersion, Transport};
-use crate::target::Endpoint;
+use crate::target::{Endpoint, Vantage};
 
 /// A request header.
 pub(crate) type Header = (HeaderName, HeaderValue);
@@ -16,6 +17,26 @@ pub(crate) type Header = (HeaderName, HeaderValue);
 /// Bytes written as text with escapes.
 #[derive(Debug, Clone)]
 pub(crate) struct Escaped(pub(crate) Vec<u8>);
+
+/// A closed set of words, which help and completions then tell.
+pub(crate) fn one_of<T: Clone + Send + Sync + 'static>(
+    words: &'static [&'static str],
+    parse: fn(&str) -> Result<T, &'static str>,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(words).try_map(move |word| parse(&word))
+}
+
+pub(crate) const QTYPES: &[&str] = &["A", "AAAA", "SRV", "CNAME", "PTR", "TXT"];
+pub(crate) const TRANSPORTS: &[&str] = &["udp", "tcp"];
+pub(crate) const RCODES: &[&str] =
+    &["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
+pub(crate) const TLS_VERSIONS: &[&str] = &["1.2", "1.3"];
+pub(crate) const HTTP_VERSIONS: &[&str] = &["auto", "1.1", "2"];
+pub(crate) const VANTAGES: &[&str] = &["ambient", "plain"];
+
+pub(crate) fn vantage(text: &str) -> Result<Vantage, &'static str> {
+    text.parse().map_err(|_| "must be ambient or plain")
+}
 
 pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     const DAY: Duration = Duration::from_secs(24 * 3600);
