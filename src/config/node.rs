@@ -303,12 +303,16 @@ mod tests {
 
     #[test]
     fn unreadable_text_is_one_mistake_on_one_line() {
-        assert_eq!(read("a: [1\nb: 2"), "");
-        assert_eq!(read("a:\n\t- b"), "");
-        assert_eq!(read("a: *nowhere"), "");
-        assert_eq!(read("a: !foo b"), "");
-        assert_eq!(read("a: 1\n---\nb: 2"), "");
-        assert_eq!(read(&"[".repeat(100)), "");
+        for text in ["a: [1\nb: 2", "a:\n\t- b", "a: *nowhere", "a: !foo b", "a: 1\n---\nb: 2"] {
+            let mistake = Node::read(text).expect_err("no YAML that we read");
+            assert!(mistake.line > 0 && mistake.column > 0, "{mistake:?}");
+            assert!(mistake.problem.lines().count() == 1, "{mistake:?}");
+        }
+        assert_eq!(
+            read(&"[".repeat(100)),
+            "1:33: this cannot be read as YAML: recursion limit exceeded; \
+             look at indentation, quotes and brackets here and on the line before"
+        );
     }
 
     #[test]
@@ -318,6 +322,10 @@ mod tests {
             let aliases = vec![format!("*a{}", level - 1); 9].join(",");
             text += &format!("a{level}: &a{level} [{aliases}]\n");
         }
-        assert_eq!(read(&text), "");
+        assert_eq!(
+            read(&text),
+            "6:18: YAML document too large or too complex: total_replayed_events=250001 > 250000; \
+             use fewer nodes, levels and aliases"
+        );
     }
 }
