@@ -7,11 +7,13 @@
 pub mod dns;
 mod fault;
 mod kernel_stamp;
+mod listen;
 mod resolve;
 mod stream;
 mod tcp_info;
 
 pub use fault::io_fault;
+pub use listen::listen;
 pub use resolve::Resolver;
 pub use stream::{Stamps, Stream};
 pub use tcp_info::TcpInfo;

@@ -19,7 +19,6 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -27,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Identity, ResponderConfig};
+use crate::net;
 use answer::Answerer;
 pub use stats::{ResponderCounts, ResponderStats};
 
@@ -39,7 +39,6 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Pause of the accept loop when the machine has no more file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-const BACKLOG: i32 = 1024;
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 const MAX_STREAMS: u32 = 32;
@@ -77,14 +76,8 @@ impl Responder {
     ///
     /// `[::]` serves IPv4 too, unless an IPv4 address with the same port is listed beside it.
     pub fn bind(config: &ResponderConfig, identity: &Identity) -> Result<Self, BindError> {
-        let listeners = config
-            .listen
-            .iter()
-            .map(|address| {
-                listen(*address, &config.listen)
-                    .map_err(|source| BindError { address: *address, source })
-            })
-            .collect::<Result<_, _>>()?;
+        let listeners = net::listen(&config.listen)
+            .map_err(|(address, source)| BindError { address, source })?;
         let stats = Arc::new(ResponderStats::default());
         Ok(Self {
             listeners,
@@ -140,19 +133,6 @@ fn http() -> auto::Builder<TokioExecutor> {
         .initial_stream_window_size(H2_WINDOW)
         .initial_connection_window_size(H2_WINDOW);
     http
-}
-
-fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
-    let socket =
-        Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        let beside_v4 = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
-        socket.set_only_v6(all.iter().any(beside_v4))?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 async fn accept(

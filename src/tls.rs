@@ -8,14 +8,17 @@ mod inspect;
 mod material;
 mod verify;
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
-use tokio::time::Instant;
+use rustls::{ClientConfig, HandshakeKind, NamedGroup, ProtocolVersion};
+use tokio::io::{AsyncBufRead, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -25,7 +28,7 @@ use crate::outcome::TlsFacts;
 use crate::spec::{TlsSettings, TlsVersion};
 use crate::target::Host;
 
-pub use fault::io_fault;
+pub use fault::{io_fault, is_tls};
 pub use material::LoadError;
 use verify::{Observed, Observer, OwnCertificate};
 
@@ -75,12 +78,8 @@ impl Client {
             stated => stated.iter().map(|name| name.as_bytes().to_vec()).collect(),
         };
         let server_name = settings.server_name.as_ref().map(|name| {
-            ServerName::try_from(name.clone()).map_err(|_| {
-                LoadError::settings(
-                    "tls.server_name",
-                    format!("`{name}` is no DNS name or address"),
-                )
-            })
+            let problem = || format!("`{name}` is no DNS name or address");
+            server_name(name).ok_or_else(|| LoadError::settings("tls.server_name", problem()))
         });
         Ok(Self {
             base,
@@ -95,13 +94,14 @@ impl Client {
     ///
     /// `host` is verified and sent as SNI (unless it is an address) when the settings state no
     /// server name. `facts` are filled as far as it came, also when it fails or a deadline drops
-    /// this future.
+    /// this future; they are `None` when the peer showed nothing.
     pub async fn handshake(
         &self,
         stream: Stream,
         host: &Host,
         facts: &mut Option<TlsFacts>,
     ) -> Result<TlsStream<Stream>, Fault> {
+        *facts = None;
         let name = self.name(host)?;
         let observed = Arc::new(Observed::default());
         let mut config = self.base.clone();
@@ -109,19 +109,36 @@ impl Client {
         config.dangerous().set_certificate_verifier(Arc::new(observer));
         config.client_auth_cert_resolver =
             Arc::new(OwnCertificate::new(self.own.clone(), Arc::clone(&observed)));
-        let mut filled = FillOnDrop { facts, observed };
         let connector = TlsConnector::from(Arc::new(config));
-        let stream = connector.connect(name, stream).await.map_err(|error| io_fault(&error))?;
-        let (_, session) = stream.get_ref();
-        filled.session(session);
+        let filled = FillOnDrop { facts, observed };
+        let shaken = connector.connect(name, stream).await;
         drop(filled);
+        let stream = match (shaken, facts.as_ref()) {
+            (Ok(stream), _) => stream,
+            (Err(error), None) => return Err(io_fault(&error)),
+            (Err(error), Some(facts)) => {
+                let verify = self.observer.verify();
+                return Err(inspect::explain(io_fault(&error), facts, verify, SystemTime::now()));
+            }
+        };
+        describe_session(stream.get_ref().1, facts.get_or_insert_default());
+        match self.accept(stream.get_ref().1) {
+            Ok(()) => Ok(stream),
+            Err(fault) => {
+                close(stream).await;
+                Err(fault)
+            }
+        }
+    }
+
+    /// What is demanded beyond a completed handshake.
+    fn accept(&self, session: &rustls::ClientConnection) -> Result<(), Fault> {
         if session.handshake_kind() == Some(HandshakeKind::Resumed) {
             return Err(Fault::new(Reason::Unclassified, "the session was resumed"));
         }
-        if let (Some(min), Some(facts)) = (self.min_remaining, facts.as_ref()) {
-            inspect::check_remaining(&facts.chain, min, SystemTime::now())?;
-        }
-        Ok(stream)
+        let Some(min) = self.min_remaining else { return Ok(()) };
+        let chain = session.peer_certificates().unwrap_or_default();
+        inspect::check_remaining(chain, min, SystemTime::now())
     }
 
     fn name(&self, host: &Host) -> Result<ServerName<'static>, Fault> {
@@ -130,48 +147,49 @@ impl Client {
         }
         match host {
             Host::Ip(ip) => Ok(ServerName::IpAddress((*ip).into())),
-            Host::Name(name) => {
-                let bare = name.strip_suffix('.').unwrap_or(name);
-                ServerName::try_from(bare.to_owned()).map_err(|_| {
-                    let detail =
-                        format!("`{name}` cannot be in a certificate: state a server name");
-                    Fault::new(Reason::CertNameMismatch, detail)
-                })
-            }
+            Host::Name(name) => server_name(name).ok_or_else(|| {
+                let detail = format!("`{name}` cannot be in a certificate: state a server name");
+                Fault::new(Reason::CertNameMismatch, detail)
+            }),
         }
     }
 }
 
-/// Writes what the handshake showed into the facts however it ends.
+/// A DNS name, without the dot of the root that certificates never have, or an address.
+fn server_name(text: &str) -> Option<ServerName<'static>> {
+    ServerName::try_from(text.strip_suffix('.').unwrap_or(text).to_owned()).ok()
+}
+
+/// Writes what the peer showed into the facts, however the handshake ends.
 struct FillOnDrop<'a> {
     facts: &'a mut Option<TlsFacts>,
     observed: Arc<Observed>,
 }
 
-impl FillOnDrop<'_> {
-    fn session(&mut self, session: &rustls::ClientConnection) {
-        let facts = self.facts.get_or_insert_default();
-        facts.version = session.protocol_version().and_then(version_name);
-        facts.cipher = session.negotiated_cipher_suite().map(|suite| {
-            let name = format!("{:?}", suite.suite());
-            name.replace("TLS13_", "TLS_")
-        });
-        facts.group = session.negotiated_key_exchange_group().map(|g| format!("{:?}", g.name()));
-        facts.alpn = session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
-    }
-}
-
 impl Drop for FillOnDrop<'_> {
     fn drop(&mut self) {
-        let chain = self.observed.chain();
+        let shown = self.observed.take_shown();
         let requested = self.observed.client_certificate_requested();
-        if self.facts.is_none() && chain.is_empty() {
+        if shown.chain.is_empty() && !requested {
             return;
         }
         let facts = self.facts.get_or_insert_default();
+        facts.version = self.observed.version();
         facts.client_certificate_requested = Some(requested);
-        inspect::describe(&chain, facts);
+        facts.chain_sha256 = shown.sha256;
+        inspect::describe(&shown.chain, facts);
     }
+}
+
+/// Writes what was agreed into `facts`.
+fn describe_session(session: &rustls::ClientConnection, facts: &mut TlsFacts) {
+    facts.version = session.protocol_version().and_then(version_name);
+    facts.cipher = session.negotiated_cipher_suite().map(|suite| {
+        let name = format!("{:?}", suite.suite());
+        name.replace("TLS13_", "TLS_")
+    });
+    facts.group = session.negotiated_key_exchange_group().map(|group| group_name(group.name()));
+    facts.alpn = session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
 }
 
 /// After a handshake in which the server asked for a client certificate: waits until it accepts
@@ -185,22 +203,31 @@ pub async fn settle(stream: &mut TlsStream<Stream>, facts: &TlsFacts) -> Result<
     if !asked || stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
         return Ok(());
     }
-    let end = Instant::now() + SETTLE;
-    let tickets = |stream: &TlsStream<Stream>| stream.get_ref().1.tls13_tickets_received();
-    while tickets(stream) == 0 {
-        // Nothing is taken from the stream: a server may speak first, as HTTP/2 servers do with
-        // their settings, and that is acceptance as well.
-        tokio::select! {
-            biased;
-            read = stream.fill_buf() => return match read {
-                Ok([]) => Err(Fault::new(Reason::Closed, "closed after the handshake")),
-                Ok(_) => Ok(()),
-                Err(error) => Err(io_fault(&error)),
-            },
-            () = tokio::time::sleep_until(end) => return Ok(()),
-        }
+    match timeout_at(Instant::now() + SETTLE, answer(stream)).await {
+        Ok(answer) => answer,
+        Err(_) => Ok(()),
     }
-    Ok(())
+}
+
+/// The server's answer to our certificate: a session ticket or data, an alert, or an end.
+///
+/// Takes nothing from the stream: a server that speaks first, as HTTP/2 servers do with their
+/// settings, is heard by the next reader.
+async fn answer(stream: &mut TlsStream<Stream>) -> Result<(), Fault> {
+    poll_fn(|context| {
+        let ended = Pin::new(&mut *stream).poll_fill_buf(context).map_ok(<[u8]>::is_empty);
+        match ended {
+            Poll::Ready(Ok(false)) => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(true)) => {
+                let detail = "closed right after the handshake";
+                Poll::Ready(Err(Fault::new(Reason::Closed, detail)))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(io_fault(&error))),
+            Poll::Pending if stream.get_ref().1.tls13_tickets_received() > 0 => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Ends a session in the orderly way (close_notify); errors do not matter any more.
@@ -213,6 +240,16 @@ fn version_name(version: ProtocolVersion) -> Option<&'static str> {
         ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
         ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
         _ => None,
+    }
+}
+
+/// The IANA spelling of a group, which rustls' own differs from in places.
+fn group_name(group: NamedGroup) -> String {
+    match group {
+        NamedGroup::X25519 => "x25519".to_owned(),
+        NamedGroup::X448 => "x448".to_owned(),
+        NamedGroup::secp256r1MLKEM768 => "SecP256r1MLKEM768".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 

@@ -171,3 +171,34 @@ fn proxy_variables_are_not_honoured() {
         .expect("the binary");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
+
+#[test]
+fn no_free_file_descriptor_is_our_own_fault() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+    let address = silent.local_addr().expect("bound");
+    let mut config = "resolv_conf: /dev/null\ndefaults: { timeout: 300ms }\ntargets:\n".to_owned();
+    for n in 0..12 {
+        config += &format!("  - {{ name: t{n}, address: \"{address}\", tcp: {{}} }}\n");
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, config).expect("writable");
+    // How many descriptors the runtime itself takes may change: enough for it and for some of
+    // the targets, not for all.
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 16; exec $M check --config $F -o json"])
+        .env("M", env!("CARGO_BIN_EXE_meshprobe"))
+        .env("F", &file)
+        .output()
+        .expect("sh");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    let attempts = report["attempts"].as_array().expect("a list");
+    let reasons: Vec<&str> =
+        attempts.iter().map(|a| a["failure"]["reason"].as_str().unwrap_or("none")).collect();
+    let count = |reason| reasons.iter().filter(|given| **given == reason).count();
+    assert!(count("local_resource") > 0 && count("timeout") > 0, "{reasons:?}");
+    assert_eq!(count("local_resource") + count("timeout"), 12, "{reasons:?}");
+    for attempt in attempts.iter().filter(|a| a["failure"]["reason"] == "local_resource") {
+        assert_eq!(attempt["verdict"], "inconclusive", "{attempt}");
+    }
+}

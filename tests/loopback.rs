@@ -10,7 +10,9 @@ mod loopback {
     mod http_encoding;
     mod http_support;
     mod http_tls;
+    mod pki;
     mod resolve;
     mod support;
     mod tcp;
+    mod tls;
 }

@@ -72,7 +72,8 @@ fn an_errno_that_no_table_knows_is_unclassified_and_blames_nobody() {
 
 #[test]
 fn a_neighbour_that_never_answers_arp_is_unreachable() {
-    let script = "ip link set lo up; ip link add d0 type dummy; ip link set d0 arp on up; \
+    let script = "ip link set lo up; ip link add d0 type veth peer name d1; \
+                  ip link set d0 up; ip link set d1 up; \
                   ip addr add 192.0.2.1/24 dev d0; \
                   $M probe tcp 192.0.2.9:80 --timeout 10s -o json";
     let (attempt, _) = attempt(script);
@@ -94,20 +95,4 @@ fn no_free_local_port_is_our_own_fault() {
         $M probe http http://127.0.0.1:9851/ -o json
     "#;
     assert_fails(script, "connect", "local_resource", "inconclusive", 3);
-}
-
-#[test]
-fn no_free_file_descriptor_is_our_own_fault() {
-    // How many descriptors the runtime itself takes may change: the limit at which the first
-    // socket fails is searched for.
-    let mut seen = Vec::new();
-    for limit in 5..24 {
-        let script = format!("ulimit -n {limit}; $M probe tcp 127.0.0.1:9 -o json");
-        let output = in_namespace(&script);
-        let Ok(attempt) = serde_json::from_slice::<Value>(&output.stdout) else { continue };
-        seen.push(attempt["failure"]["reason"].as_str().unwrap_or("none").to_owned());
-    }
-    assert_eq!(seen.first().map(String::as_str), Some("local_resource"), "{seen:?}");
-    // Lo is down in a fresh namespace: with enough descriptors the network's own answer shows.
-    assert_eq!(seen.last().map(String::as_str), Some("unreachable"), "{seen:?}");
 }

@@ -8,5 +8,6 @@ mod real {
     mod envoy;
     mod nginx;
     mod pki;
+    mod prometheus;
     mod support;
 }

@@ -3,5 +3,6 @@
 mod responder {
     mod answers;
     mod bounds;
+    mod probed;
     mod support;
 }

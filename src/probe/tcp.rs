@@ -58,7 +58,8 @@ impl TcpProbe {
     }
 
     async fn exchange(&self, journal: &mut Journal) -> Result<(), Failure> {
-        let mut stream = open(journal, &self.resolver, &self.endpoint, self.ip).await?;
+        let next = Phase::Processing;
+        let mut stream = open(journal, &self.resolver, &self.endpoint, self.ip, next).await?;
         let result = self.talk(journal, &mut stream).await;
         journal.note_connection(&stream.stamps());
         result
@@ -108,12 +109,14 @@ impl TcpProbe {
     }
 }
 
-/// Resolves and connects: the two phases that every probe over TCP begins with.
+/// Resolves and connects: the two phases that every probe over TCP begins with; `next` is the
+/// phase that follows.
 pub(super) async fn open(
     journal: &mut Journal,
     resolver: &Resolver,
     endpoint: &Endpoint,
     ip: IpPreference,
+    next: Phase,
 ) -> Result<Stream, Failure> {
     let address = match &endpoint.host {
         Host::Ip(ip) => *ip,
@@ -121,12 +124,29 @@ pub(super) async fn open(
     };
     let address = SocketAddr::new(address, endpoint.port);
     journal.facts.remote_address = Some(address);
-    let connect = async {
+    connect(journal, address, next).await
+}
+
+/// The phase `connect`, as long as the kernel's own handshake took.
+///
+/// A SYN is refused, never reset: a reset seen by connect(2) hit a connection that was established
+/// already, before we came to look, and so belongs to `next`.
+pub(super) async fn connect(
+    journal: &mut Journal,
+    address: SocketAddr,
+    next: Phase,
+) -> Result<Stream, Failure> {
+    let connected = async {
         let stream = net::connect(address).await?;
         let took = stream.stamps().connect_time();
         Ok((stream, took))
     };
-    journal.measured(Phase::Connect, connect).await
+    journal.measured(Phase::Connect, connected).await.map_err(|mut failure| {
+        if failure.reason == Reason::Reset {
+            failure.phase = next;
+        }
+        failure
+    })
 }
 
 /// Appends what one read gives; the end of the stream is `closed`.

@@ -45,7 +45,7 @@ impl TlsProbe {
     }
 
     async fn exchange(&self, journal: &mut Journal) -> Result<(), Failure> {
-        let stream = open(journal, &self.resolver, &self.endpoint, self.ip).await?;
+        let stream = open(journal, &self.resolver, &self.endpoint, self.ip, Phase::Tls).await?;
         let stamps = stream.stamps();
         let result = self.shake(journal, stream).await;
         journal.note_connection(&stamps);

@@ -1,6 +1,7 @@
 //! Certificates and keys from files. Contents never reach an error or a log.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -10,6 +11,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use crate::spec::{ClientIdentity, Roots};
+
+/// Bundles of all public roots have a few hundred KiB.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 /// A file or setting that TLS cannot work with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,15 +52,19 @@ pub(super) fn root_store(roots: &Roots) -> Result<Arc<RootCertStore>, LoadError>
     Ok(Arc::new(store))
 }
 
-/// The machine's roots, read once: they are a few hundred certificates.
+/// The machine's roots, read once they are found: they are a few hundred certificates.
 fn system_roots() -> Result<Arc<RootCertStore>, LoadError> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    let roots = ROOTS.get_or_init(|| {
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Arc::new(store)
-    });
-    Ok(Arc::clone(roots))
+    if let Some(roots) = ROOTS.get() {
+        return Ok(Arc::clone(roots));
+    }
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if store.is_empty() {
+        let problem = "this machine has no trusted roots: install ca-certificates, or state a file";
+        return Err(LoadError::settings("tls.ca", problem.to_owned()));
+    }
+    Ok(Arc::clone(ROOTS.get_or_init(|| Arc::new(store))))
 }
 
 /// The client certificate with its key, checked to belong together.
@@ -66,16 +74,17 @@ pub(super) fn own_certificate(identity: &ClientIdentity) -> Result<Arc<Certified
     let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
         LoadError::file("tls.key", &identity.key, "no private key in PEM (PKCS#8, PKCS#1 or SEC1)")
     })?;
-    let certified = CertifiedKey::from_der(chain, key, &super::provider()).map_err(|error| {
-        let problem = match error {
-            rustls::Error::InconsistentKeys(_) => {
-                "the key is not the one of the certificate".to_owned()
-            }
-            other => format!("cannot be used: {other}"),
-        };
-        LoadError::file("tls.key", &identity.key, problem)
-    })?;
-    Ok(Arc::new(certified))
+    let certified = CertifiedKey::from_der(chain, key, &super::provider());
+    certified.map(Arc::new).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            LoadError::file("tls.key", &identity.key, "the key is not the one of tls.cert")
+        }
+        rustls::Error::InvalidCertificate(_) => {
+            let problem = "the first certificate cannot be parsed";
+            LoadError::file("tls.cert", &identity.certificate, problem)
+        }
+        other => LoadError::file("tls.key", &identity.key, format!("cannot be used: {other}")),
+    })
 }
 
 fn certificates(
@@ -92,5 +101,13 @@ fn certificates(
 }
 
 fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, LoadError> {
-    fs::read(path).map_err(|error| LoadError::file(field, path, error.to_string()))
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) if bytes.len() as u64 > MAX_FILE => {
+            Err(LoadError::file(field, path, "larger than 4 MiB: no PEM file of this kind is"))
+        }
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(LoadError::file(field, path, error.to_string())),
+    }
 }

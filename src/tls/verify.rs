@@ -1,7 +1,7 @@
 //! Verification that remembers what it was shown.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
@@ -23,18 +23,39 @@ const MAX_CHAIN: usize = 16;
 /// What one handshake showed.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
-    chain: Mutex<Vec<CertificateDer<'static>>>,
+    shown: Mutex<Shown>,
+    version: OnceLock<&'static str>,
     client_certificate_requested: AtomicBool,
 }
 
+/// The chain that the peer showed, trusted or not.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Shown {
+    /// Leaf first, bounded; empty before the peer's certificate came.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    /// SHA-256 over the whole chain, also over what is not kept.
+    pub(super) sha256: Option<String>,
+}
+
 impl Observed {
-    /// The chain as shown, leaf first; empty before the server's certificate came.
-    pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.chain.lock().expect("no panic while held").clone()
+    pub(super) fn take_shown(&self) -> Shown {
+        std::mem::take(&mut *self.shown.lock().expect("no panic while held"))
+    }
+
+    /// The version, once a handshake message was signed under it.
+    pub(super) fn version(&self) -> Option<&'static str> {
+        self.version.get().copied()
     }
 
     pub(super) fn client_certificate_requested(&self) -> bool {
         self.client_certificate_requested.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) {
+        let shown = || std::iter::once(leaf).chain(intermediates);
+        let chain = shown().take(MAX_CHAIN).map(|it| it.clone().into_owned()).collect();
+        *self.shown.lock().expect("no panic while held") =
+            Shown { chain, sha256: Some(inspect::sha256(shown())) };
     }
 }
 
@@ -66,6 +87,11 @@ impl Observer {
         })
     }
 
+    /// How the peer is verified.
+    pub(super) fn verify(&self) -> &Verify {
+        &self.verify
+    }
+
     /// The same verification, noting into `observed`.
     pub(super) fn watching(&self, observed: &Arc<Observed>) -> Self {
         Self { observed: Arc::clone(observed), ..self.clone() }
@@ -81,9 +107,7 @@ impl ServerCertVerifier for Observer {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let shown = std::iter::once(leaf).chain(intermediates).take(MAX_CHAIN);
-        *self.observed.chain.lock().expect("no panic while held") =
-            shown.map(|certificate| certificate.clone().into_owned()).collect();
+        self.observed.note(leaf, intermediates);
         let Some(roots) = &self.roots else {
             return Ok(ServerCertVerified::assertion());
         };
@@ -92,7 +116,7 @@ impl ServerCertVerifier for Observer {
         verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, algorithms)?;
         match &self.verify {
             Verify::Name => verify_server_name(&parsed, name)?,
-            Verify::Spiffe(id) if inspect::spiffe_ids(leaf).contains(id) => {}
+            Verify::Spiffe(id) if inspect::has_spiffe_id(leaf, id) => {}
             Verify::Spiffe(_) => {
                 return Err(rustls::Error::InvalidCertificate(CertificateError::NotValidForName));
             }
@@ -107,6 +131,7 @@ impl ServerCertVerifier for Observer {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.observed.version.get_or_init(|| "TLSv1.2");
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signed, algorithms)
     }
@@ -117,6 +142,7 @@ impl ServerCertVerifier for Observer {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.observed.version.get_or_init(|| "TLSv1.3");
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signed, algorithms)
     }

@@ -3,21 +3,27 @@
 mod fixture;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use meshprobe::expectation::Expectation;
+use http::Method;
+use meshprobe::expectation::{self, Expectation, Verdict};
 use meshprobe::failure::{Phase, Reason};
 use meshprobe::outcome::Outcome;
 use meshprobe::spec::{
-    ClientIdentity, IpPreference, ModuleKind, Roots, TcpModule, TlsModule, TlsSettings, TlsVersion,
-    Verify,
+    ClientIdentity, HttpModule, HttpVersion, IpPreference, ModuleKind, Roots, TcpModule, TlsModule,
+    TlsSettings, TlsVersion, Verify,
 };
+use regex::bytes::Regex;
 
 use super::pki::{Authority, Leaf};
-use super::support::{assert_failed, attempt, free_port};
+use super::support::{assert_failed, attempt, attempt_within, free_port};
 use fixture::{Envoy, ServerFiles};
 
 const SERVER_ID: &str = "spiffe://cluster.local/ns/web/sa/waypoint";
 const CLIENT_ID: &str = "spiffe://cluster.local/ns/probe/sa/meshprobe";
+
+/// Only a server that never answers meets it.
+const FROZEN_LIMIT: Duration = Duration::from_millis(500);
 
 /// Envoy, the mesh's authority, and a client certificate of it.
 struct Mesh {
@@ -54,6 +60,26 @@ impl Mesh {
 async fn shake(tls: TlsSettings, address: SocketAddr) -> Outcome {
     let module = TlsModule { tls, ip: IpPreference::default() };
     attempt(ModuleKind::Tls(module), Expectation::Reply, &address.to_string()).await
+}
+
+fn http(tls: TlsSettings) -> HttpModule {
+    HttpModule {
+        method: Method::GET,
+        headers: Vec::new(),
+        body: None,
+        version: HttpVersion::Auto,
+        body_regex: None,
+        body_limit: 64 * 1024,
+        redirects: 0,
+        decompress: false,
+        keepalive: false,
+        tls,
+        ip: IpPreference::default(),
+    }
+}
+
+async fn get(module: HttpModule, expect: Expectation, url: &str) -> Outcome {
+    attempt(ModuleKind::Http(module), expect, url).await
 }
 
 #[tokio::test]
@@ -152,6 +178,107 @@ async fn a_connect_listener_shows_its_chain_and_demands_a_certificate() {
     assert_eq!(outcome.facts.tls.expect("a handshake").alpn.as_deref(), Some("h2"));
     let outcome = shake(h2(mesh.trusting()), mesh.envoy.connect).await;
     assert_failed(&outcome, Phase::Processing, Reason::TlsAlert);
+}
+
+#[tokio::test]
+async fn http_is_spoken_in_the_version_that_was_asked_for() {
+    let mesh = mesh().await;
+    let (plain, tls) = (mesh.envoy.plain, mesh.envoy.tls);
+    let body = Regex::new("^envoy answers\\n$").expect("valid");
+    for (version, url, spoken) in [
+        (HttpVersion::Auto, format!("http://{plain}/"), "HTTP/1.1"),
+        (HttpVersion::Http2, format!("http://{plain}/"), "HTTP/2"),
+        (HttpVersion::Http1, format!("https://{tls}/"), "HTTP/1.1"),
+        (HttpVersion::Http2, format!("https://{tls}/"), "HTTP/2"),
+        (HttpVersion::Auto, format!("https://{tls}/"), "HTTP/2"),
+    ] {
+        let body_regex = Some(body.clone());
+        let module = HttpModule { version, body_regex, ..http(mesh.trusting()) };
+        let outcome = get(module, Expectation::Reply, &url).await;
+        assert_eq!(outcome.failure, None, "{url}");
+        let facts = outcome.facts.http.expect("a response");
+        assert_eq!((facts.status, facts.version), (200, spoken), "{url}");
+        assert_eq!(outcome.phases.of(Phase::Tls).is_some(), url.starts_with("https"));
+        assert!(outcome.phases.of(Phase::Transfer).is_some());
+    }
+}
+
+#[tokio::test]
+async fn any_status_is_a_reply_and_a_stated_one_is_judged() {
+    let mesh = mesh().await;
+    let url = format!("http://{}/teapot", mesh.envoy.plain);
+    let outcome = get(http(TlsSettings::default()), Expectation::Reply, &url).await;
+    assert_eq!(outcome.failure, None);
+    assert_eq!(outcome.facts.http.as_ref().expect("a response").status, 418);
+    let stated = Expectation::Status("2xx".parse().expect("a set"));
+    let judgement = expectation::judge(&stated, &outcome, None);
+    assert_eq!(judgement.verdict, Verdict::Violated);
+    assert_eq!(judgement.failure.expect("told").reason, Reason::Status);
+}
+
+#[tokio::test]
+async fn envoy_itself_answers_503_for_an_upstream_that_is_gone() {
+    let mesh = mesh().await;
+    for path in ["dead", "empty"] {
+        let url = format!("http://{}/{path}", mesh.envoy.plain);
+        let outcome = get(http(TlsSettings::default()), Expectation::Reply, &url).await;
+        assert_eq!(outcome.failure, None, "a complete reply, though not the upstream's");
+        assert_eq!(outcome.facts.http.expect("a response").status, 503);
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_followed_only_when_told_to() {
+    let mesh = mesh().await;
+    let url = format!("http://{}/moved", mesh.envoy.plain);
+    let outcome = get(http(TlsSettings::default()), Expectation::Reply, &url).await;
+    assert_eq!(outcome.facts.http.expect("a response").status, 301);
+    let follow = HttpModule { redirects: 1, ..http(TlsSettings::default()) };
+    let outcome = get(follow, Expectation::Reply, &url).await;
+    let facts = outcome.facts.http.expect("a response");
+    assert_eq!((facts.status, facts.redirects), (200, 1));
+}
+
+#[tokio::test]
+async fn http_over_mtls_needs_the_certificate_too() {
+    let mesh = mesh().await;
+    let url = format!("https://{}/", mesh.envoy.mtls);
+    let outcome = get(http(mesh.identified()), Expectation::Reply, &url).await;
+    assert_eq!(outcome.failure, None, "{}", mesh.envoy.log());
+    assert_eq!(outcome.facts.http.expect("a response").version, "HTTP/2");
+    let outcome = get(http(mesh.trusting()), Expectation::Reply, &url).await;
+    let failure = outcome.failure.expect("no certificate was shown");
+    assert_eq!(failure.reason, Reason::TlsAlert, "{failure}");
+}
+
+#[tokio::test]
+async fn plain_http_to_a_tls_listener_is_ended_without_a_reply() {
+    let mesh = mesh().await;
+    let url = format!("http://{}/", mesh.envoy.tls);
+    let outcome = get(http(TlsSettings::default()), Expectation::Reply, &url).await;
+    let failure = outcome.failure.expect("no HTTP is spoken there");
+    assert_eq!(failure.phase, Phase::Processing, "{failure}");
+    assert!(matches!(failure.reason, Reason::Closed | Reason::Reset), "{failure}");
+    assert_eq!(outcome.reply_bytes, 0);
+}
+
+#[tokio::test]
+async fn tls_to_a_plain_listener_is_no_tls() {
+    let mesh = mesh().await;
+    let outcome = shake(mesh.trusting(), mesh.envoy.plain).await;
+    assert_failed(&outcome, Phase::Tls, Reason::TlsProtocol);
+}
+
+#[tokio::test]
+async fn a_frozen_envoy_accepts_and_then_says_nothing() {
+    let mesh = mesh().await;
+    mesh.envoy.freeze();
+    let url = format!("http://{}/", mesh.envoy.plain);
+    let kind = ModuleKind::Http(http(TlsSettings::default()));
+    let outcome = attempt_within(FROZEN_LIMIT, kind, Expectation::Reply, &url).await;
+    mesh.envoy.thaw();
+    assert!(outcome.phases.of(Phase::Connect).is_some(), "the kernel accepts for it");
+    assert_failed(&outcome, Phase::Processing, Reason::Timeout);
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use meshprobe::outcome::Outcome;
 use meshprobe::probe::{Environment, Probe};
 use meshprobe::spec::{Module, ModuleKind, Timeouts};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// How long a server may take to get ready on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -176,9 +177,33 @@ where
     }
 }
 
+/// Status and body of a GET; `None` when there is no whole response.
+pub(crate) async fn fetch(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = meshprobe::net::connect(address).await.ok()?;
+    // HTTP/1.0: no chunks, and the connection ends with the body.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).await.ok()?;
+    let response = String::from_utf8(response).ok()?;
+    let (head, body) = response.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
+
 /// Aims `kind` at `address` and executes it once, with a deadline that no live server meets.
 pub(crate) async fn attempt(kind: ModuleKind, expect: Expectation, address: &str) -> Outcome {
-    let module = Module { kind, timeouts: Timeouts::total(ATTEMPT_LIMIT), expect };
+    attempt_within(ATTEMPT_LIMIT, kind, expect, address).await
+}
+
+/// Aims `kind` at `address` and executes it once.
+pub(crate) async fn attempt_within(
+    limit: Duration,
+    kind: ModuleKind,
+    expect: Expectation,
+    address: &str,
+) -> Outcome {
+    let module = Module { kind, timeouts: Timeouts::total(limit), expect };
     let spec = module.aim(address).expect("a good address");
     let environment = Environment { resolver: Arc::new(Resolver::default()) };
     let probe = Probe::prepare(&spec, &environment).expect("good files");

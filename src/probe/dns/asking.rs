@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Fault, Phase, Reason};
-use crate::net;
+
 use crate::net::dns::{self, Question, Reply, Tally};
 use crate::outcome::{DnsFacts, SearchStep};
 use crate::probe::journal::{Journal, bounded};
+use crate::probe::tcp;
 use crate::spec::Transport;
 
 /// The exchanges of one attempt with one server.
@@ -121,8 +122,7 @@ impl<'a> Asking<'a> {
 
     async fn over_tcp(&mut self, question: &Question) -> Result<Reply, Failure> {
         self.facts.transport = Some("tcp");
-        let connecting = net::connect(self.server);
-        let mut stream = self.journal.phase(Phase::Connect, connecting).await?;
+        let mut stream = tcp::connect(self.journal, self.server, Phase::Processing).await?;
         let mut tally = Tally::default();
         let asking = dns::ask_tcp(&mut stream, question, &mut tally);
         let result = self.journal.phase(Phase::Processing, asking).await;

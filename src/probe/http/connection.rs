@@ -12,7 +12,7 @@ use crate::probe::http::body::Sink;
 use crate::probe::http::exchange::{Connection, Reply};
 use crate::probe::http::request::Prepared;
 use crate::probe::http::wire::{Watch, Wire};
-use crate::probe::journal::Journal;
+use crate::probe::journal::{Journal, bounded};
 use crate::probe::{Environment, PrepareError, tcp};
 use crate::spec::{HttpUrl, HttpVersion, IpPreference, TlsSettings};
 use crate::target::Host;
@@ -87,8 +87,8 @@ impl Dialer {
     ) -> Result<Line, Failure> {
         let endpoint = url.endpoint();
         journal.facts.tls = None;
-        let opened = tcp::open(journal, &self.resolver, &endpoint, self.ip).await;
-        let stream = opened.map_err(|failure| after_connect(failure, url))?;
+        let next = if url.is_https() { Phase::Tls } else { Phase::Processing };
+        let stream = tcp::open(journal, &self.resolver, &endpoint, self.ip, next).await?;
         let stamps = stream.stamps();
         let begun = if url.is_https() {
             self.secure(journal, stream, &endpoint.host).await
@@ -106,7 +106,7 @@ impl Dialer {
         })
     }
 
-    /// The phase `tls`: the handshake, the server's verdict on our certificate, and ALPN.
+    /// The phase `tls`: the handshake and ALPN; then the server's verdict on our certificate.
     async fn secure(
         &self,
         journal: &mut Journal,
@@ -116,10 +116,7 @@ impl Dialer {
         let client = self.tls.as_ref().expect("loaded when https can be asked");
         let mut facts = None;
         let shaking = async {
-            let mut stream = client.handshake(stream, host, &mut facts).await?;
-            if let Some(facts) = &facts {
-                tls::settle(&mut stream, facts).await?;
-            }
+            let stream = client.handshake(stream, host, &mut facts).await?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             if self.version == HttpVersion::Http2 && !http2 {
                 let detail = "the server did not agree on h2 by ALPN";
@@ -128,8 +125,14 @@ impl Dialer {
             Ok((stream, http2))
         };
         let shaken = journal.phase(Phase::Tls, shaking).await;
-        journal.facts.tls = facts;
-        let (stream, http2) = shaken?;
+        journal.facts.tls.clone_from(&facts);
+        let (mut stream, http2) = shaken?;
+        // A rejection fails in `processing`, as it does for the tls probe; waiting for an
+        // acceptance is part of no phase.
+        let settling = tls::settle(&mut stream, facts.as_ref().expect("told by a handshake"));
+        let deadline = journal.phase_deadline(Phase::Processing);
+        let settled = bounded(deadline, Instant::now(), settling).await;
+        settled.map_err(|fault| fault.during(Phase::Processing))?;
         self.begin(Wire::tls(stream), http2).await
     }
 
@@ -141,15 +144,6 @@ impl Dialer {
         let connection = begun.map_err(|fault| fault.during(Phase::Processing))?;
         Ok((connection, watch))
     }
-}
-
-/// A SYN is refused, never reset: a reset seen by connect(2) hit a connection that was
-/// established already, before we came to look, and so belongs to the phase after it.
-fn after_connect(mut failure: Failure, url: &HttpUrl) -> Failure {
-    if failure.phase == Phase::Connect && failure.reason == Reason::Reset {
-        failure.phase = if url.is_https() { Phase::Tls } else { Phase::Processing };
-    }
-    failure
 }
 
 impl Line {

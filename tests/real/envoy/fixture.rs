@@ -66,6 +66,16 @@ impl Envoy {
         Self { plain, tls, mtls, connect, dead_tcp, empty_tcp, daemon, _dir: dir }
     }
 
+    /// Stops the process where it is: the kernel goes on accepting for it.
+    pub(crate) fn freeze(&self) {
+        self.daemon.signal("STOP");
+    }
+
+    /// Lets it run again.
+    pub(crate) fn thaw(&self) {
+        self.daemon.signal("CONT");
+    }
+
     /// What Envoy logged.
     pub(crate) fn log(&self) -> String {
         self.daemon.log()

@@ -1,0 +1,33 @@
+//! Sockets that wait for others.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+const BACKLOG: i32 = 1024;
+
+/// Listens on each of `addresses`, all or none. Must be called within a tokio runtime.
+///
+/// `[::]` serves IPv4 too, unless an IPv4 address with the same port is listed beside it. The
+/// error comes with the address that cannot be had.
+pub fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+    let listen = |address: &SocketAddr| {
+        let beside_v4 = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
+        one(*address, addresses.iter().any(beside_v4)).map_err(|error| (*address, error))
+    };
+    addresses.iter().map(listen).collect()
+}
+
+fn one(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
