@@ -41,8 +41,6 @@ pub async fn run(
             () = stop.cancelled() => break,
             changed = watch.changed() => changed,
             _ = hangup.recv() => config::read(&path),
-            // Nobody follows here; the channel must not fill.
-            Some(_) = agent.attempt() => continue,
         };
         let parsed = match &text {
             Ok(text) => config::parse(text, &variables),
@@ -51,20 +49,27 @@ pub async fn run(
                 "name a readable YAML file of at most 1 MiB",
             )]),
         };
-        reload(&mut agent, &mut watch, &path, parsed);
+        reload(&mut agent, &mut watch, &path, parsed).await;
     }
     tracing::info!("ending");
     agent.stop(GRACE).await;
     Ok(())
 }
 
-fn reload(agent: &mut Agent, watch: &mut Watch, path: &Path, parsed: Result<Config, Vec<Mistake>>) {
-    let applied = parsed.and_then(|config| {
-        let files = named_files(&config);
-        let restart = agent.apply(config, None, true)?;
-        watch.follow(files);
-        Ok(restart)
-    });
+async fn reload(
+    agent: &mut Agent,
+    watch: &mut Watch,
+    path: &Path,
+    parsed: Result<Config, Vec<Mistake>>,
+) {
+    let applied = match parsed {
+        Ok(config) => {
+            // First, so that no change is lost; also if it is refused, as a file may mend it.
+            watch.follow(named_files(&config));
+            agent.apply(config).await
+        }
+        Err(mistakes) => Err(mistakes),
+    };
     agent.admin.reloaded(applied.is_ok());
     match applied {
         Ok(restart) => {
