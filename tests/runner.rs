@@ -1,6 +1,6 @@
 //! The open loop: slots from the clock, nobody delayed by a slow target, nothing made up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +33,10 @@ impl Sink for Recorder {
         let _ = self.0.send(Event::Joined(target.spec.name.to_string()));
     }
 
-    fn left(&self, target: &TargetName) {
-        let _ = self.0.send(Event::Left(target.to_string()));
+    fn left(&self, targets: &HashSet<TargetName>) {
+        for target in targets {
+            let _ = self.0.send(Event::Left(target.to_string()));
+        }
     }
 
     fn attempt(&self, attempt: &Attempt) {
@@ -53,19 +55,19 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(yaml: &str) -> Self {
+    async fn new(yaml: &str) -> Self {
         let config = parse(yaml);
         let (sender, events) = unbounded_channel();
         let runner = Runner::new(&config.identity, config.limits, Recorder(sender));
         let mut bench = Self { runner, events, seen: Vec::new() };
-        bench.apply(yaml);
+        bench.apply(yaml).await;
         bench
     }
 
-    fn apply(&mut self, yaml: &str) {
+    async fn apply(&mut self, yaml: &str) {
         let previous = self.runner.targets().to_vec();
         let targets = prepare(yaml, &previous);
-        self.runner.apply(targets);
+        self.runner.apply(targets).await;
     }
 
     /// Waits until an event is `wanted`; what came before is kept in `seen`.
@@ -97,7 +99,7 @@ fn parse(yaml: &str) -> config::Config {
 
 fn prepare(yaml: &str, previous: &[Arc<Target>]) -> Vec<Arc<Target>> {
     let environment = Environment { resolver: Arc::new(Resolver::default()) };
-    plan::prepare(&parse(yaml), &environment, previous, false).expect("no files are named")
+    plan::prepare(&parse(yaml), &environment, previous).expect("no files are named")
 }
 
 /// A server that gives each connection to `serve`.
@@ -143,7 +145,7 @@ async fn a_slow_target_delays_no_other() {
         target("slow", silent().await, "interval: 50ms, timeout: 10s, max_in_flight: 100"),
         target("fast", answers().await, "interval: 20ms, timeout: 1s"),
     );
-    let mut bench = Bench::new(&yaml);
+    let mut bench = Bench::new(&yaml).await;
     for _ in 0..20 {
         assert_eq!(bench.attempt_of("fast").await.verdict, Verdict::Met);
     }
@@ -155,7 +157,7 @@ async fn a_timeout_may_exceed_the_interval_up_to_the_bound_in_flight() {
         "targets:\n{}",
         target("slow", silent().await, "interval: 20ms, timeout: 500ms, max_in_flight: 3")
     );
-    let mut bench = Bench::new(&yaml);
+    let mut bench = Bench::new(&yaml).await;
     let missed = |event: &Event| matches!(event, Event::Missed(_, Missed::InFlight, 1));
     bench.until(missed).await;
     assert_eq!(bench.runner.in_flight(), 3, "no more than the bound, and all of it");
@@ -170,7 +172,7 @@ async fn the_agents_bound_holds_over_all_targets() {
     for n in 0..4 {
         yaml += &target(&format!("t{n}"), address, "interval: 20ms, timeout: 2s");
     }
-    let mut bench = Bench::new(&yaml);
+    let mut bench = Bench::new(&yaml).await;
     let missed = |event: &Event| matches!(event, Event::Missed(_, Missed::AgentInFlight, 1));
     bench.until(missed).await;
     assert_eq!(bench.runner.in_flight(), 2);
@@ -182,7 +184,7 @@ async fn slots_of_a_blocked_machine_are_missed_and_never_burst() {
         "limits: {{ max_schedule_lag: 20ms }}\ntargets:\n{}",
         target("fast", answers().await, "interval: 100ms, jitter: 0, timeout: 1s")
     );
-    let mut bench = Bench::new(&yaml);
+    let mut bench = Bench::new(&yaml).await;
     bench.attempt_of("fast").await;
     // The only thread stands still for ten slots, as under CPU starvation.
     std::thread::sleep(Duration::from_millis(1050));
@@ -199,7 +201,7 @@ async fn an_attempt_that_starts_too_late_is_inconclusive_and_keeps_its_facts() {
         "limits: {{ max_schedule_lag: 1ms }}\ntargets:\n{}",
         target("fast", answers().await, "interval: 400ms, jitter: 0, timeout: 1s")
     );
-    let mut bench = Bench::new(&yaml);
+    let mut bench = Bench::new(&yaml).await;
     for _ in 0..10 {
         bench.attempt_of("fast").await;
         // Wakes up well after the next slot, and before the one after it.
@@ -219,13 +221,13 @@ async fn an_attempt_that_starts_too_late_is_inconclusive_and_keeps_its_facts() {
 #[tokio::test]
 async fn a_target_that_is_removed_ends_its_attempt_as_cancelled() {
     let slow = target("slow", silent().await, "interval: 50ms, timeout: 60s");
-    let mut bench = Bench::new(&format!("targets:\n{slow}"));
+    let mut bench = Bench::new(&format!("targets:\n{slow}")).await;
     while bench.runner.in_flight() == 0 {
         tokio::task::yield_now().await;
     }
-    bench.apply("targets: []\n");
-    bench.until(|event| matches!(event, Event::Left(name) if name == "slow")).await;
+    bench.apply("targets: []\n").await;
     let attempt = bench.attempt_of("slow").await;
+    bench.until(|event| matches!(event, Event::Left(name) if name == "slow")).await;
     assert_eq!(attempt.failure.map(|failure| failure.reason), Some(Reason::Cancelled));
     assert_eq!(attempt.verdict, Verdict::Inconclusive);
     assert_eq!(bench.runner.in_flight(), 0);
@@ -237,11 +239,11 @@ async fn a_reload_disturbs_only_what_it_changes() {
     let kept = target("kept", address, "interval: 50ms, timeout: 60s, max_in_flight: 1");
     let old = target("changed", address, "interval: 50ms, timeout: 60s");
     let new = target("changed", address, "interval: 50ms, timeout: 30s");
-    let mut bench = Bench::new(&format!("targets:\n{kept}{old}"));
+    let mut bench = Bench::new(&format!("targets:\n{kept}{old}")).await;
     let missed = |event: &Event| matches!(event, Event::Missed(name, ..) if name == "kept");
     bench.until(missed).await;
     bench.seen.clear();
-    bench.apply(&format!("targets:\n{new}{kept}"));
+    bench.apply(&format!("targets:\n{new}{kept}")).await;
     bench.until(|event| matches!(event, Event::Joined(name) if name == "changed")).await;
     bench.until(missed).await;
     let cancelled: Vec<&str> = bench
@@ -259,10 +261,10 @@ async fn a_reload_disturbs_only_what_it_changes() {
 async fn the_same_names_give_the_same_slots_after_churn() {
     let address = answers().await;
     let kept = target("kept", address, "interval: 200ms, jitter: 0, timeout: 1s");
-    let mut bench = Bench::new(&format!("targets:\n{kept}"));
+    let mut bench = Bench::new(&format!("targets:\n{kept}")).await;
     let before = bench.attempt_of("kept").await.started_at;
     let other = target("other", address, "interval: 30ms, timeout: 1s");
-    bench.apply(&format!("targets:\n{other}{kept}"));
+    bench.apply(&format!("targets:\n{other}{kept}")).await;
     bench.attempt_of("other").await;
     let mut after = bench.attempt_of("kept").await;
     while after.started_at <= before {
@@ -283,11 +285,8 @@ async fn a_denial_with_a_passing_control_is_met_and_with_a_failing_one_inconclus
         let more = format!("expect: denied, control: {control}, interval: 1h, timeout: 1s");
         target(name, closes, &more)
     };
-    let yaml = format!(
-        "targets:\n{good}{bad}{}{}",
-        denied("enforced", "good"),
-        denied("unknown", "bad")
-    );
+    let yaml =
+        format!("targets:\n{good}{bad}{}{}", denied("enforced", "good"), denied("unknown", "bad"));
     let attempts = runner::once(&prepare(&yaml, &[]), 4).await;
     let of = |name: &str| attempts.iter().find(|a| a.target.as_str() == name).expect(name);
     assert_eq!(of("enforced").verdict, Verdict::Met, "{:?}", of("enforced"));
@@ -299,7 +298,7 @@ async fn a_denial_with_a_passing_control_is_met_and_with_a_failing_one_inconclus
 #[tokio::test]
 async fn stopping_ends_attempts_under_way_within_the_grace() {
     let slow = target("slow", silent().await, "interval: 20ms, timeout: 60s");
-    let mut bench = Bench::new(&format!("targets:\n{slow}"));
+    let mut bench = Bench::new(&format!("targets:\n{slow}")).await;
     while bench.runner.in_flight() == 0 {
         tokio::task::yield_now().await;
     }
