@@ -60,10 +60,7 @@ impl Target {
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
-        self.spec == *spec
-            && same_control
-            && self.vantage == vantage
-            && self.contents == contents
+        self.spec == *spec && same_control && self.vantage == vantage && self.contents == contents
     }
 }
 
@@ -88,9 +85,9 @@ pub fn prepare(
         let control = spec.control.as_ref().and_then(|name| made.get(name).cloned());
         let vantage = config.identity.vantage;
         let contents = contents.of(spec);
-        let kept = previous.get(&spec.name).filter(|target| {
-            target.serves(spec, control.as_ref(), vantage, &contents)
-        });
+        let kept = previous
+            .get(&spec.name)
+            .filter(|target| target.serves(spec, control.as_ref(), vantage, &contents));
         if let Some(kept) = kept {
             made.insert(&spec.name, Arc::clone(kept));
             continue;

@@ -32,43 +32,23 @@ pub(super) enum Kind {
 pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (ATTEMPTS, Kind::Counter, "Attempts by verdict: met, violated, inconclusive."),
     (FAILURES, Kind::Counter, "Attempts that failed, by phase and reason."),
-    (
-        PHASE_DURATION,
-        Kind::Histogram,
-        "How long each phase took in attempts that succeeded.",
-    ),
-    (
-        ATTEMPT_DURATION,
-        Kind::Histogram,
-        "How long attempts took that succeeded, start to end.",
-    ),
-    (
-        SCHEDULE_LAG,
-        Kind::Histogram,
-        "How much later than their slots attempts began.",
-    ),
+    (PHASE_DURATION, Kind::Histogram, "How long each phase took in attempts that succeeded."),
+    (ATTEMPT_DURATION, Kind::Histogram, "How long attempts took that succeeded, start to end."),
+    (SCHEDULE_LAG, Kind::Histogram, "How much later than their slots attempts began."),
     (
         MISSED_SLOTS,
         Kind::Counter,
         "Slots without an attempt, by cause: late, in_flight, agent_in_flight.",
     ),
     (IN_FLIGHT, Kind::Gauge, "Attempts under way."),
-    (
-        RETRANSMITS,
-        Kind::Counter,
-        "Segments that the kernel sent again on connections of attempts.",
-    ),
+    (RETRANSMITS, Kind::Counter, "Segments that the kernel sent again on connections of attempts."),
     (
         NOT_AFTER,
         Kind::Gauge,
         "End of validity of the chain last seen: of its leaf, and the earliest of all.",
     ),
     (GAPS, Kind::Counter, "Replies that came where a denial was stated."),
-    (
-        HOLD_DURATION,
-        Kind::Histogram,
-        "How long held connections lived, by how they ended.",
-    ),
+    (HOLD_DURATION, Kind::Histogram, "How long held connections lived, by how they ended."),
     (BUILD_INFO, Kind::Gauge, "1, with the version of meshprobe."),
     (LAST_RELOAD, Kind::Gauge, "Whether the last configuration read was good."),
     (LAST_RELOAD_TIME, Kind::Gauge, "When a good configuration was last read."),
