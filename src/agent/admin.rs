@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -136,6 +136,9 @@ impl Admin {
             let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             reply.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("a valid value"));
             return reply;
+        }
+        if !request.body().is_end_stream() {
+            return text(StatusCode::PAYLOAD_TOO_LARGE, "nothing here takes a body\n");
         }
         match path {
             "/metrics" => exposition(self.render()),
