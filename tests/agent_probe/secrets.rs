@@ -27,8 +27,9 @@ targets:
 "
     ))
     .await;
+    let mut attempts = agent.follow();
     for _ in 0..4 {
-        timeout(PATIENCE, agent.attempt()).await.expect("targets are probed").expect("running");
+        timeout(PATIENCE, attempts.recv()).await.expect("targets are probed").expect("running");
     }
     let mut paths: Vec<String> =
         ["/", "/metrics", "/livez", "/readyz", "/v1/window", "/probe", "/nothing"]
