@@ -58,7 +58,7 @@ pub(crate) async fn run(
     let resolver = Resolver::load(&config.resolv_conf, Path::new("/etc/hosts"))
         .with_context(|| format!("resolv_conf {}", config.resolv_conf.display()))?;
     let environment = Environment { resolver: Arc::new(resolver) };
-    let Ok(mut targets) = plan::prepare(&config, &environment, &[], false) else {
+    let Ok(mut targets) = plan::prepare(&config, &environment, &[]) else {
         bail!("a file of the configuration changed while it was read: try again");
     };
     if let Some(problem) = narrow(&mut targets, flags.target.as_deref()) {
