@@ -165,3 +165,18 @@ fn closed_sets_of_words_are_told_by_help_and_completions() {
     let output = run(&["probe", "dns", "a.", "--server", &address, "--qtype", "aaaa"]);
     assert_eq!(output.status.code(), Some(2), "lower case is understood: {output:?}");
 }
+
+#[test]
+fn an_interrupt_during_an_attempt_is_not_the_targets_fault() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+    let address = silent.local_addr().expect("bound").to_string();
+    let child = meshprobe(&["probe", "tcp", &address, "--timeout", "1h", "-o", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary");
+    let _connection = silent.accept().expect("the attempt is under way");
+    tell(&child, "INT");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(text(&output.stdout).contains("\"reason\":\"cancelled\""), "{output:?}");
+}
