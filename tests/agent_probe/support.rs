@@ -107,11 +107,13 @@ pub(crate) async fn probe(agent: &Agent, module: &str, target: impl ToString) ->
     get(agent, &format!("/probe?module={module}&target={target}")).await
 }
 
-/// All metrics but the count of requests to `/probe`.
+/// All metrics but the count of requests to `/probe`, sorted.
 pub(crate) async fn metrics(agent: &Agent) -> String {
     let body = get(agent, "/metrics").await.body;
     let lines = body.lines().filter(|line| !line.contains("meshprobe_probe_requests_total"));
-    lines.collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    lines.sort_unstable();
+    lines.join("\n")
 }
 
 /// A web server on 127.0.0.1 and what it was asked, head by head.
@@ -148,7 +150,7 @@ impl Web {
     }
 }
 
-/// Answers one request by its path and ends; `/never` is not answered.
+/// Answers one request by its path and ends; `/never` is not answered, nor what is no HTTP.
 pub(crate) async fn serve(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     heads: &Mutex<Vec<String>>,
@@ -156,8 +158,8 @@ pub(crate) async fn serve(
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => return,
+            Ok(byte) if byte.is_ascii() && byte != 0x16 => head.push(byte),
+            Ok(_) | Err(_) => return,
         }
     }
     let head = String::from_utf8(head).expect("requests are ASCII");
