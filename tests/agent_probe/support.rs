@@ -9,14 +9,21 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use meshprobe::agent::Agent;
 use meshprobe::config;
-use meshprobe::net::Resolver;
 use meshprobe::net::dns::SearchList;
+use meshprobe::net::{self, Resolver, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
 
 /// Nothing that works takes this long, on the busiest machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Bounds a test's own waiting; panics with `what` when it takes too long.
+pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    let result = timeout_at(deadline, work).await;
+    result.unwrap_or_else(|_| panic!("{what} took longer than {PATIENCE:?}"))
+}
 
 /// Starts an agent by `yaml`; its admin server takes a free port.
 pub(crate) async fn start(yaml: &str) -> Agent {
@@ -77,16 +84,20 @@ impl Reply {
     }
 }
 
+pub(crate) async fn connect(address: SocketAddr) -> Stream {
+    net::connect(address).await.expect("it listens")
+}
+
 /// Sends `bytes` on a connection of its own, and reads until the server ends it.
 pub(crate) async fn exchange(address: SocketAddr, bytes: &[u8]) -> Reply {
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let mut stream = connect(address).await;
     let mut seen = Vec::new();
     let talk = async {
         // Who is told that a request is too large may well be cut while still sending it.
         let _ = stream.write_all(bytes).await;
         while !matches!(stream.read_buf(&mut seen).await, Ok(0) | Err(_)) {}
     };
-    timeout(PATIENCE, talk).await.expect("the server ends the connection");
+    within("the server ends the connection", talk).await;
     let text = String::from_utf8_lossy(&seen).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).map_or(0, |status| status.parse().expect("a status"));
