@@ -30,12 +30,11 @@ use crate::responder::Responder;
 use crate::runner::Runner;
 use crate::window::Window;
 use admin::{Admin, Questions};
-use books::Books;
+use books::{Books, Follower};
 
 pub use reload::run;
 
-/// How often samples of histograms are moved to their buckets.
-const UPKEEP: Duration = Duration::from_secs(5);
+const HOSTS: &str = "/etc/hosts";
 /// Attempts that wait for a follower; a slow one loses further attempts, never delays them.
 const FOLLOWED: usize = 4096;
 
@@ -47,7 +46,10 @@ pub struct Agent {
     admin: Arc<Admin>,
     admin_addr: SocketAddr,
     responder_addrs: Vec<SocketAddr>,
-    attempts: mpsc::Receiver<Attempt>,
+    follower: Follower,
+    /// Nothing when a resolver stands in.
+    resolving: Option<Resolving>,
+    environment: Environment,
     servers: CancellationToken,
     tasks: TaskTracker,
 }
@@ -55,14 +57,15 @@ pub struct Agent {
 impl Agent {
     /// Starts the agent that `config` describes. `resolver` stands in for resolv.conf and hosts.
     pub async fn start(config: Config, resolver: Option<Resolver>) -> anyhow::Result<Self> {
+        let resolving = resolver.is_none().then(|| Resolving::look(&config.resolv_conf));
         let environment = environment(&config, resolver)?;
-        let targets = plan::prepare(&config, &environment, &[], false).map_err(told)?;
+        let targets = plan::prepare(&config, &environment, &[]).map_err(told)?;
         check_modules(&config, &environment).map_err(told)?;
-        let metrics = Arc::new(Metrics::new(&settings(&config))?);
+        let metrics = Arc::new(Metrics::new(&settings(&config)));
         metrics.reloaded(true);
         let window = Arc::new(Window::new(&config.identity.node, config.identity.vantage));
-        let (follower, attempts) = mpsc::channel(FOLLOWED);
-        let books = Books::new(Arc::clone(&metrics), Arc::clone(&window), follower);
+        let follower = Follower::default();
+        let books = Books::new(Arc::clone(&metrics), Arc::clone(&window), Arc::clone(&follower));
         let mut runner = Runner::new(&config.identity, config.limits, books);
 
         let listen = config.admin.listen;
@@ -81,17 +84,27 @@ impl Agent {
         }
         let admin = Arc::new(Admin::new(
             &config.admin,
-            Questions { modules: config.modules.clone(), environment },
+            Questions { modules: config.modules.clone(), environment: environment.clone() },
             metrics,
             window,
             runner.in_flight_count(),
             responder_stats,
         ));
         tasks.spawn(admin::serve(listener, Arc::clone(&admin), servers.clone(), tasks.clone()));
-        tasks.spawn(upkeep(Arc::clone(&admin), servers.clone()));
-        runner.apply(targets);
+        runner.apply(targets).await;
         admin.set_ready(true);
-        Ok(Self { config, runner, admin, admin_addr, responder_addrs, attempts, servers, tasks })
+        Ok(Self {
+            config,
+            runner,
+            admin,
+            admin_addr,
+            responder_addrs,
+            follower,
+            resolving,
+            environment,
+            servers,
+            tasks,
+        })
     }
 
     /// Where the admin server listens.
@@ -104,25 +117,31 @@ impl Agent {
         &self.responder_addrs
     }
 
-    /// The next attempt that was judged. Cancel safe.
-    pub async fn attempt(&mut self) -> Option<Attempt> {
-        self.attempts.recv().await
+    /// Every attempt from now on, as it is judged. A second follower gets nothing.
+    ///
+    /// A slow follower loses attempts and never delays them.
+    pub fn follow(&mut self) -> mpsc::Receiver<Attempt> {
+        let (follower, attempts) = mpsc::channel(FOLLOWED);
+        let _ = self.follower.set(follower);
+        attempts
     }
 
-    /// Runs by `config` from now on; targets that are configured as before go on undisturbed.
+    /// Runs by `config` from now on; targets that are configured as before, with the same in
+    /// their files, go on undisturbed.
     ///
     /// On mistakes nothing changes. Identity, listeners, limits and buckets stay as they were
     /// until a restart; which of them would have changed is told.
-    pub fn apply(
-        &mut self,
-        config: Config,
-        resolver: Option<Resolver>,
-        files_changed: bool,
-    ) -> Result<Vec<&'static str>, Vec<Mistake>> {
-        let environment = environment(&config, resolver)
-            .map_err(|error| vec![Mistake::of_text(format!("{error:#}"), "mend resolv_conf")])?;
-        let previous = self.runner.targets();
-        let targets = plan::prepare(&config, &environment, previous, files_changed)?;
+    pub async fn apply(&mut self, config: Config) -> Result<Vec<&'static str>, Vec<Mistake>> {
+        let resolving = self.resolving.is_some().then(|| Resolving::look(&config.resolv_conf));
+        let resolves_as_before = resolving == self.resolving;
+        let environment = if resolves_as_before {
+            self.environment.clone()
+        } else {
+            environment(&config, None)
+                .map_err(|error| vec![Mistake::of_text(format!("{error:#}"), "mend resolv_conf")])?
+        };
+        let previous = if resolves_as_before { self.runner.targets() } else { &[] };
+        let targets = plan::prepare(&config, &environment, previous)?;
         check_modules(&config, &environment)?;
         let fixed = [
             ("node, zone, vantage", config.identity != self.config.identity),
@@ -131,8 +150,11 @@ impl Agent {
             ("limits", config.limits != self.config.limits),
             ("buckets", config.buckets != self.config.buckets),
         ];
-        self.admin.ask(Questions { modules: config.modules.clone(), environment });
-        self.runner.apply(targets);
+        let questions = Questions { modules: config.modules.clone(), environment };
+        self.environment = questions.environment.clone();
+        self.resolving = resolving;
+        self.admin.ask(questions);
+        self.runner.apply(targets).await;
         self.config = config;
         Ok(fixed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect())
     }
@@ -148,10 +170,24 @@ impl Agent {
     }
 }
 
+/// What names are resolved by: while it is the same, so are the answers of a resolver.
+#[derive(Debug, PartialEq)]
+struct Resolving {
+    resolv_conf: Option<Vec<u8>>,
+    hosts: Option<Vec<u8>>,
+}
+
+impl Resolving {
+    fn look(resolv_conf: &Path) -> Self {
+        let read = |path: &Path| std::fs::read(path).ok();
+        Self { resolv_conf: read(resolv_conf), hosts: read(Path::new(HOSTS)) }
+    }
+}
+
 fn environment(config: &Config, resolver: Option<Resolver>) -> anyhow::Result<Environment> {
     let resolver = match resolver {
         Some(resolver) => resolver,
-        None => Resolver::load(&config.resolv_conf, Path::new("/etc/hosts"))
+        None => Resolver::load(&config.resolv_conf, Path::new(HOSTS))
             .with_context(|| format!("resolv_conf {}", config.resolv_conf.display()))?,
     };
     Ok(Environment { resolver: Arc::new(resolver) })
@@ -164,21 +200,11 @@ fn check_modules(config: &Config, environment: &Environment) -> Result<(), Vec<M
 }
 
 fn settings(config: &Config) -> Settings {
-    let intervals = config.targets.iter().map(|target| target.cadence.interval());
     Settings {
         node: config.identity.node.clone(),
         zone: config.identity.zone.clone(),
         vantage: config.identity.vantage,
         buckets: config.buckets.clone(),
-        longest_interval: intervals.max().unwrap_or_default(),
-    }
-}
-
-async fn upkeep(admin: Arc<Admin>, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(UPKEEP);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        admin.upkeep();
     }
 }
 

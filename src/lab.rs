@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +24,7 @@ use crate::agent::Agent;
 use crate::config::{Identity, ResponderConfig};
 use crate::net::Resolver;
 use crate::net::dns::SearchList;
+use crate::outcome::Attempt;
 use crate::responder::Responder;
 use crate::target::Vantage;
 use screen::Screen;
@@ -66,10 +68,11 @@ pub async fn run(
     let order = config.targets.iter().map(|target| target.name.clone()).collect();
     let resolver = Resolver::with_nameservers(vec![dns], SearchList::default());
     let mut agent = Agent::start(config, Some(resolver)).await?;
+    let mut attempts = agent.follow();
     let mut screen = Screen::new(options.terminal);
     screen.open(&opening(&nodes, dns, agent.admin_addr()), out)?;
     let mut table = Table::new(order);
-    let ended = watch(&options, &stop, &mut agent, &mut table, &mut screen, out).await;
+    let ended = watch(&options, &stop, &mut attempts, &mut table, &mut screen, out).await;
     agent.stop(GRACE).await;
     servers.cancel();
     tasks.close();
@@ -121,7 +124,7 @@ fn opening(nodes: &[Node], dns: SocketAddr, admin: SocketAddr) -> String {
 async fn watch(
     options: &Options,
     stop: &CancellationToken,
-    agent: &mut Agent,
+    attempts: &mut mpsc::Receiver<Attempt>,
     table: &mut Table,
     screen: &mut Screen,
     out: &mut dyn Write,
@@ -140,7 +143,7 @@ async fn watch(
         tokio::select! {
             () = &mut over => return Ok(()),
             () = stop.cancelled() => return Ok(()),
-            Some(attempt) = agent.attempt() => {
+            Some(attempt) = attempts.recv() => {
                 let change = table.note(&attempt);
                 screen.note(&attempt, change, out)?;
             }

@@ -1,30 +1,28 @@
 //! Every metric of meshprobe: the only user of the metrics crates.
 //!
-//! Each instance has a recorder of its own, so tests and labs run side by side. Series are
-//! recorded by key, never through kept handles: the exporter drops what was idle for long, and a
-//! kept handle would go on counting into the void. Zero counters of live targets are touched
-//! before each render, so that only those of targets that left go.
+//! Each instance has a registry of its own, so tests and labs run side by side. A target's series
+//! exist from the moment it joins, counters at zero, until it leaves, however long they are idle;
+//! their handles are looked up once.
 
+mod cells;
+mod exposition;
 mod names;
 mod series;
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use metrics::{Key, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{
-    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
-};
-use metrics_util::MetricKindMask;
+use metrics::{Counter, Gauge, Histogram, Key, Label};
+use metrics_util::registry::Registry;
 
 use crate::failure::Reason;
 use crate::outcome::Attempt;
 use crate::target::{ProbeKind, TargetName, Vantage, Via};
+use cells::Cells;
+pub use exposition::Exposition;
 use series::Series;
 
-/// Series of a target that left disappear after this, or three of the longest intervals.
-const IDLE: Duration = Duration::from_secs(300);
 /// Bounds of the lag histogram, seconds.
 const LAG_BUCKETS: [f64; 9] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.25, 1.0];
 /// Bounds of the histogram of held connections, seconds.
@@ -41,15 +39,13 @@ pub struct Settings {
     pub vantage: Option<Vantage>,
     /// Upper bounds of the latency histograms, seconds, ascending.
     pub buckets: Vec<f64>,
-    /// The longest interval of any target.
-    pub longest_interval: Duration,
 }
 
 /// The metrics of one agent.
 pub struct Metrics {
-    recorder: PrometheusRecorder,
-    handle: PrometheusHandle,
-    targets: Mutex<BTreeMap<TargetName, Series>>,
+    registry: Registry<Key, Cells>,
+    targets: Mutex<HashMap<TargetName, Series>>,
+    lag: Histogram,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -58,74 +54,93 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-const METADATA: Metadata<'static> = Metadata::new("meshprobe", Level::INFO, None);
-
 impl Metrics {
-    /// An empty set, with every metric described.
-    pub fn new(settings: &Settings) -> Result<Self, InvalidBuckets> {
-        let idle = IDLE.max(settings.longest_interval * 3);
-        let mut builder = PrometheusBuilder::new()
-            .set_buckets(&settings.buckets)?
-            .set_buckets_for_metric(exactly(names::SCHEDULE_LAG), &LAG_BUCKETS)?
-            .set_buckets_for_metric(exactly(names::HOLD_DURATION), &HOLD_BUCKETS)?
-            .idle_timeout(MetricKindMask::ALL, Some(idle))
-            .add_global_label("node", settings.node.clone());
-        if let Some(zone) = &settings.zone {
-            builder = builder.add_global_label("zone", zone.clone());
-        }
-        if let Some(vantage) = settings.vantage {
-            builder = builder.add_global_label("vantage", vantage.as_str());
-        }
-        let recorder = builder.build_recorder();
-        names::describe(&recorder);
-        let handle = recorder.handle();
-        let metrics = Self { recorder, handle, targets: Mutex::default() };
-        metrics.handle.run_upkeep();
-        Ok(metrics)
+    /// The metrics of an agent without targets.
+    pub fn new(settings: &Settings) -> Self {
+        let mut constant = vec![("node", settings.node.clone())];
+        constant.extend(settings.zone.clone().map(|zone| ("zone", zone)));
+        constant.extend(settings.vantage.map(|vantage| ("vantage", vantage.to_string())));
+        let registry = Registry::new(Cells {
+            constant,
+            bounds: vec![
+                (names::SCHEDULE_LAG, Arc::from(LAG_BUCKETS)),
+                (names::HOLD_DURATION, Arc::from(HOLD_BUCKETS)),
+            ],
+            default_bounds: Arc::from(settings.buckets.as_slice()),
+        });
+        let lag = histogram(&registry, &Key::from_static_name(names::SCHEDULE_LAG));
+        let metrics = Self { registry, targets: Mutex::default(), lag };
+        let version = vec![Label::new("version", env!("CARGO_PKG_VERSION"))];
+        metrics.set(&Key::from_parts(names::BUILD_INFO, version), 1.0);
+        metrics
     }
 
-    /// A target begins to be probed: its counters exist from now on, at zero.
+    /// A target begins to be probed: its counters exist from now on, at zero. One that differs
+    /// from what it was in nothing that is a label goes on counting.
     pub fn joined(&self, target: &TargetName, probe: ProbeKind, via: Option<Via>) {
-        let series = Series::new(target, probe, via);
-        series.counters().for_each(|key| self.add(key, 0));
-        self.targets.lock().expect("no panic while held").insert(target.clone(), series);
+        let mut targets = self.targets.lock().expect("no panic while held");
+        if targets.get(target).is_some_and(|series| series.is_of(probe, via)) {
+            return;
+        }
+        if targets.remove(target).is_some() {
+            self.forget(&HashSet::from([target.clone()]));
+        }
+        targets.insert(target.clone(), Series::new(&self.registry, target, probe, via));
     }
 
-    /// A target is probed no more: its series go when they have been idle for long enough.
-    pub fn left(&self, target: &TargetName) {
-        self.targets.lock().expect("no panic while held").remove(target);
+    /// Targets are probed no more: their series are gone.
+    pub fn left(&self, left: &HashSet<TargetName>) {
+        let mut targets = self.targets.lock().expect("no panic while held");
+        targets.retain(|name, _| !left.contains(name));
+        self.forget(left);
+    }
+
+    fn forget(&self, left: &HashSet<TargetName>) {
+        let left: HashSet<&str> = left.iter().map(TargetName::as_str).collect();
+        let stays = |key: &Key| {
+            let mut labels = key.labels();
+            !labels.any(|label| label.key() == series::TARGET && left.contains(label.value()))
+        };
+        self.registry.retain_counters(|key, _| stays(key));
+        self.registry.retain_gauges(|key, _| stays(key));
+        self.registry.retain_histograms(|key, _| stays(key));
     }
 
     /// Records an attempt of a target that joined; one that left meanwhile is not recorded.
     pub fn attempt(&self, attempt: &Attempt) {
+        let registry = &self.registry;
         let mut targets = self.targets.lock().expect("no panic while held");
         let Some(series) = targets.get_mut(&attempt.target) else { return };
-        self.add(series.verdict(attempt.facts.warm, attempt.verdict), 1);
-        self.observe(&series.lag, attempt.schedule_lag);
+        let warm = attempt.facts.warm;
+        if warm == Some(false) {
+            series.expect_warm(registry);
+        }
+        series.verdict(registry, warm, attempt.verdict).increment(1);
+        self.lag.record(attempt.schedule_lag.as_secs_f64());
         if let Some(failure) = &attempt.failure {
-            self.add(series.failure(failure.phase, failure.reason), 1);
+            series.failure(registry, failure.phase, failure.reason).increment(1);
             if failure.reason == Reason::UnexpectedReply {
-                self.add(&series.gaps, 1);
+                series.gaps.increment(1);
             }
         } else {
-            self.observe(series.duration(attempt.facts.warm), attempt.duration);
+            series.duration(registry, warm).record(attempt.duration.as_secs_f64());
             for (phase, duration) in attempt.phases.iter() {
-                self.observe(series.phase(attempt.facts.warm, phase), duration);
+                series.phase(registry, warm, phase).record(duration.as_secs_f64());
             }
         }
         if let Some(tcp) = &attempt.facts.tcp {
-            self.add(&series.retransmits, tcp.retransmits.into());
+            series.retransmits.increment(tcp.retransmits.into());
         }
         if let Some(hold) = &attempt.facts.hold {
             let end = attempt.failure.as_ref().map_or("held", |failure| failure.reason.as_str());
-            self.observe(series.hold(end), hold.held);
+            series.hold(registry, end).record(hold.held.as_secs_f64());
         }
         if let Some(tls) = &attempt.facts.tls {
             if let Some(leaf) = tls.chain.first() {
-                self.set(series.not_after("leaf"), unix_seconds(leaf.not_after));
+                series.not_after(registry, "leaf").set(unix_seconds(leaf.not_after));
             }
             if let Some(earliest) = tls.not_after {
-                self.set(series.not_after("earliest"), unix_seconds(earliest));
+                series.not_after(registry, "earliest").set(unix_seconds(earliest));
             }
         }
     }
@@ -134,7 +149,7 @@ impl Metrics {
     pub fn missed(&self, target: &TargetName, cause: &'static str, slots: u64) {
         let mut targets = self.targets.lock().expect("no panic while held");
         if let Some(series) = targets.get_mut(target) {
-            self.add(series.missed(cause), slots);
+            series.missed(&self.registry, cause).increment(slots);
         }
     }
 
@@ -173,52 +188,34 @@ impl Metrics {
         }
     }
 
-    /// The text format of Prometheus.
-    pub fn render(&self) -> String {
-        let version = vec![Label::new("version", env!("CARGO_PKG_VERSION"))];
-        self.set(&Key::from_parts(names::BUILD_INFO, version), 1.0);
-        for series in self.targets.lock().expect("no panic while held").values() {
-            series.counters().for_each(|key| self.add(key, 0));
-            series.gauges().for_each(|key| self.touch_gauge(key));
-        }
-        self.handle.render()
-    }
-
-    /// Moves samples of histograms to their buckets; to be called every few seconds.
-    pub fn upkeep(&self) {
-        self.handle.run_upkeep();
+    /// The text format of Prometheus, in pieces.
+    pub fn exposition(&self) -> Exposition {
+        Exposition::new(&self.registry)
     }
 
     fn add(&self, key: &Key, count: u64) {
-        self.recorder.register_counter(key, &METADATA).increment(count);
+        counter(&self.registry, key).increment(count);
     }
 
     fn absolute(&self, key: &Key, count: u64) {
-        let counter = self.recorder.register_counter(key, &METADATA);
-        counter.absolute(count);
-        counter.increment(0);
+        counter(&self.registry, key).absolute(count);
     }
 
     fn set(&self, key: &Key, value: f64) {
-        self.recorder.register_gauge(key, &METADATA).set(value);
-    }
-
-    fn touch_gauge(&self, key: &Key) {
-        self.recorder.register_gauge(key, &METADATA).increment(0.0);
-    }
-
-    fn observe(&self, key: &Key, duration: Duration) {
-        self.recorder.register_histogram(key, &METADATA).record(duration.as_secs_f64());
+        gauge(&self.registry, key).set(value);
     }
 }
 
-/// Histogram bounds that the exporter does not take.
-#[derive(Debug, thiserror::Error)]
-#[error("no latency histogram can be made of the configured buckets")]
-pub struct InvalidBuckets(#[from] BuildError);
+fn counter(registry: &Registry<Key, Cells>, key: &Key) -> Counter {
+    registry.get_or_create_counter(key, |cell| Counter::from_arc(Arc::clone(cell)))
+}
 
-fn exactly(name: &str) -> Matcher {
-    Matcher::Full(name.to_owned())
+fn gauge(registry: &Registry<Key, Cells>, key: &Key) -> Gauge {
+    registry.get_or_create_gauge(key, |cell| Gauge::from_arc(Arc::clone(cell)))
+}
+
+fn histogram(registry: &Registry<Key, Cells>, key: &Key) -> Histogram {
+    registry.get_or_create_histogram(key, |cell| Histogram::from_arc(Arc::clone(cell)))
 }
 
 fn unix_seconds(time: SystemTime) -> f64 {

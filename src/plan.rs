@@ -1,13 +1,15 @@
 //! From a configuration to targets that can be executed: files read, controls found.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{Config, Mistake};
 use crate::outcome::{Attempt, Outcome, Subject};
 use crate::probe::{Environment, Probe};
 use crate::spec::{Ask, Roots, TargetSpec, TlsSettings};
-use crate::target::Vantage;
+use crate::target::{TargetName, Vantage};
 
 /// A target whose probe is ready, with its positive control.
 #[derive(Debug)]
@@ -20,7 +22,12 @@ pub struct Target {
     pub control: Option<Arc<Target>>,
     /// Side of the mesh of this agent.
     pub vantage: Option<Vantage>,
+    /// What was in the files that the probe is prepared from.
+    contents: Vec<Content>,
 }
+
+/// A hash of a file; nothing when it cannot be read.
+type Content = Option<u64>;
 
 impl Target {
     /// Judges `outcome` as an attempt of this target.
@@ -40,55 +47,55 @@ impl Target {
         Attempt::judged(subject, outcome, control, schedule_lag)
     }
 
-    /// Whether an attempt of `self` is an attempt of `other`: nothing of it was reconfigured.
+    /// Whether an attempt of `self` is what an attempt of a target made of these would be.
     fn serves(
         &self,
         spec: &TargetSpec,
         control: Option<&Arc<Self>>,
         vantage: Option<Vantage>,
+        contents: &[Content],
     ) -> bool {
         let same_control = match (&self.control, control) {
             (Some(left), Some(right)) => Arc::ptr_eq(left, right),
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
-        self.spec == *spec && same_control && self.vantage == vantage
+        self.spec == *spec && same_control && self.vantage == vantage && self.contents == contents
     }
 }
 
 /// Prepares every target of `config`, in its order; every file that cannot be used is a mistake.
 ///
-/// A target of `previous` that is configured as before is taken over with its connections, unless
-/// it uses files and `files_changed`.
+/// A target of `previous` that is configured as before, with the same in its files, is taken over
+/// with its connections.
 pub fn prepare(
     config: &Config,
     environment: &Environment,
     previous: &[Arc<Target>],
-    files_changed: bool,
 ) -> Result<Vec<Arc<Target>>, Vec<Mistake>> {
-    let mut made: Vec<Option<Arc<Target>>> = vec![None; config.targets.len()];
+    let previous: HashMap<&TargetName, &Arc<Target>> =
+        previous.iter().map(|target| (&target.spec.name, target)).collect();
+    let mut made: HashMap<&TargetName, Arc<Target>> = HashMap::new();
+    let mut contents = Contents::default();
     let mut mistakes = Vec::new();
     // Controls first: the configuration allows no control of a control.
-    let (with, without): (Vec<usize>, Vec<usize>) =
-        (0..config.targets.len()).partition(|at| config.targets[*at].control.is_some());
-    for at in without.into_iter().chain(with) {
-        let spec = &config.targets[at];
-        let control = spec.control.as_ref().and_then(|name| {
-            let at = config.targets.iter().position(|target| target.name == *name)?;
-            made[at].clone()
-        });
-        let kept = previous.iter().find(|target| {
-            let same_files = !files_changed || files(spec).is_empty();
-            same_files && target.serves(spec, control.as_ref(), config.identity.vantage)
-        });
+    let (with, without): (Vec<_>, Vec<_>) =
+        config.targets.iter().partition(|spec| spec.control.is_some());
+    for spec in without.into_iter().chain(with) {
+        let control = spec.control.as_ref().and_then(|name| made.get(name).cloned());
+        let vantage = config.identity.vantage;
+        let contents = contents.of(spec);
+        let kept = previous
+            .get(&spec.name)
+            .filter(|target| target.serves(spec, control.as_ref(), vantage, &contents));
         if let Some(kept) = kept {
-            made[at] = Some(Arc::clone(kept));
+            made.insert(&spec.name, Arc::clone(kept));
             continue;
         }
         match Probe::prepare(&spec.probe, environment) {
             Ok(probe) => {
-                let vantage = config.identity.vantage;
-                made[at] = Some(Arc::new(Target { spec: spec.clone(), probe, control, vantage }));
+                let target = Target { spec: spec.clone(), probe, control, vantage, contents };
+                made.insert(&spec.name, Arc::new(target));
             }
             Err(error) => mistakes.push(config.origins.of_target(
                 &spec.name,
@@ -99,9 +106,26 @@ pub fn prepare(
         }
     }
     if mistakes.is_empty() {
-        Ok(made.into_iter().map(|target| target.expect("made or a mistake")).collect())
+        let made = |spec: &TargetSpec| made.remove(&spec.name).expect("made or a mistake");
+        Ok(config.targets.iter().map(made).collect())
     } else {
         Err(crate::config::tidy(mistakes))
+    }
+}
+
+/// Files that were looked at, each once.
+#[derive(Debug, Default)]
+struct Contents(HashMap<PathBuf, Content>);
+
+impl Contents {
+    fn of(&mut self, spec: &TargetSpec) -> Vec<Content> {
+        let hash = |path: &Path| {
+            let mut hasher = DefaultHasher::new();
+            std::fs::read(path).ok()?.hash(&mut hasher);
+            Some(hasher.finish())
+        };
+        let known = |path: &Path| *self.0.entry(path.to_owned()).or_insert_with(|| hash(path));
+        files(spec).into_iter().map(known).collect()
     }
 }
 
@@ -141,7 +165,7 @@ pub fn check_modules(config: &Config, environment: &Environment) -> Vec<Mistake>
 /// Everything wrong with the files that `config` names; nothing is resolved or connected.
 pub fn check_files(config: &Config) -> Vec<Mistake> {
     let environment = Environment { resolver: Arc::default() };
-    let mut mistakes = prepare(config, &environment, &[], false).err().unwrap_or_default();
+    let mut mistakes = prepare(config, &environment, &[]).err().unwrap_or_default();
     mistakes.extend(check_modules(config, &environment));
     crate::config::tidy(mistakes)
 }

@@ -5,7 +5,7 @@
 
 mod execute;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -23,10 +23,10 @@ use crate::target::TargetName;
 
 /// Where attempts go.
 pub trait Sink: Send + Sync + 'static {
-    /// A target begins to be probed, anew or reconfigured.
+    /// A target begins to be probed, anew or, without having left, reconfigured.
     fn joined(&self, target: &Target);
-    /// A target is probed no more.
-    fn left(&self, target: &TargetName);
+    /// Targets are probed no more: nothing further comes of them.
+    fn left(&self, targets: &HashSet<TargetName>);
     /// An attempt was made and judged.
     fn attempt(&self, attempt: &Attempt);
     /// Slots went by without an attempt.
@@ -64,13 +64,35 @@ pub struct Runner<S> {
     shared: Arc<Shared<S>>,
     running: HashMap<TargetName, Running>,
     order: Vec<Arc<Target>>,
-    tasks: TaskTracker,
 }
 
 #[derive(Debug)]
 struct Running {
     target: Arc<Target>,
     stop: CancellationToken,
+    /// Its lane and its attempts.
+    tasks: TaskTracker,
+}
+
+impl Running {
+    fn start<S: Sink>(shared: &Arc<Shared<S>>, target: &Arc<Target>) -> Self {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let lane = Lane {
+            shared: Arc::clone(shared),
+            target: Arc::clone(target),
+            under_way: Arc::default(),
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+        };
+        tasks.spawn(lane.run());
+        Self { target: Arc::clone(target), stop, tasks }
+    }
+
+    /// No further slots; what is under way ends as `cancelled`.
+    fn cancel(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+    }
 }
 
 #[derive(Debug)]
@@ -81,50 +103,50 @@ struct Shared<S> {
     agent: String,
     epoch: Instant,
     in_flight: Arc<AtomicU32>,
-    tasks: TaskTracker,
 }
 
 impl<S: Sink> Runner<S> {
     /// A runner without targets.
     pub fn new(identity: &Identity, limits: Limits, sink: S) -> Self {
         let vantage = identity.vantage.map(|vantage| vantage.as_str()).unwrap_or_default();
-        let tasks = TaskTracker::new();
         let shared = Arc::new(Shared {
             sink,
             limits,
             agent: format!("{}/{vantage}", identity.node),
             epoch: Instant::now(),
             in_flight: Arc::default(),
-            tasks: tasks.clone(),
         });
-        Self { shared, running: HashMap::new(), order: Vec::new(), tasks }
+        Self { shared, running: HashMap::new(), order: Vec::new() }
     }
 
     /// Probes `targets` from now on: those that run already go on undisturbed, others start or
-    /// stop. Attempts of stopped targets that are under way end as `cancelled`.
-    pub fn apply(&mut self, targets: Vec<Arc<Target>>) {
-        let kept = |running: &Running| targets.iter().any(|new| Arc::ptr_eq(new, &running.target));
-        let gone: Vec<TargetName> = self
+    /// stop. Attempts of stopped targets that are under way end as `cancelled`, before the sink
+    /// hears that the target left or is another.
+    pub async fn apply(&mut self, targets: Vec<Arc<Target>>) {
+        let wanted: HashMap<&TargetName, &Arc<Target>> =
+            targets.iter().map(|target| (&target.spec.name, target)).collect();
+        let stopped: Vec<(TargetName, Running)> = self
             .running
-            .iter()
-            .filter(|(_, running)| !kept(running))
-            .map(|(name, _)| name.clone())
+            .extract_if(|name, running| {
+                !wanted.get(name).is_some_and(|target| Arc::ptr_eq(target, &running.target))
+            })
             .collect();
-        for name in gone {
-            let running = self.running.remove(&name).expect("just listed");
-            running.stop.cancel();
-            self.shared.sink.left(&name);
+        stopped.iter().for_each(|(_, running)| running.cancel());
+        for (_, running) in &stopped {
+            // Cancelled attempts end at once.
+            running.tasks.wait().await;
+        }
+        let names = stopped.into_iter().map(|(name, _)| name);
+        let left: HashSet<TargetName> = names.filter(|name| !wanted.contains_key(name)).collect();
+        if !left.is_empty() {
+            self.shared.sink.left(&left);
         }
         for target in &targets {
-            let name = &target.spec.name;
-            if self.running.contains_key(name) {
-                continue;
+            if !self.running.contains_key(&target.spec.name) {
+                self.shared.sink.joined(target);
+                let running = Running::start(&self.shared, target);
+                self.running.insert(target.spec.name.clone(), running);
             }
-            let stop = CancellationToken::new();
-            self.shared.sink.joined(target);
-            let lane = lane(Arc::clone(&self.shared), Arc::clone(target), stop.clone());
-            self.tasks.spawn(lane);
-            self.running.insert(name.clone(), Running { target: Arc::clone(target), stop });
         }
         self.order = targets;
     }
@@ -146,53 +168,67 @@ impl<S: Sink> Runner<S> {
 
     /// Stops every target and waits for the ends of attempts, `grace` at most.
     pub async fn stop(&mut self, grace: Duration) {
-        for (_, running) in self.running.drain() {
-            running.stop.cancel();
-        }
-        self.tasks.close();
         let deadline = Instant::now() + grace;
-        if timeout_at(deadline, self.tasks.wait()).await.is_err() {
-            tracing::warn!(left = self.tasks.len(), "attempts did not end in time");
+        let stopped: Vec<Running> = self.running.drain().map(|(_, running)| running).collect();
+        stopped.iter().for_each(Running::cancel);
+        for running in &stopped {
+            if timeout_at(deadline, running.tasks.wait()).await.is_err() {
+                let name = running.target.spec.name.as_str();
+                tracing::warn!(name, "attempts did not end in time");
+            }
         }
     }
 }
 
-/// One target's slots, until `stop`.
-async fn lane<S: Sink>(shared: Arc<Shared<S>>, target: Arc<Target>, stop: CancellationToken) {
-    let name = &target.spec.name;
-    let schedule = Schedule::new(target.spec.cadence, &shared.agent, name.as_str());
-    let under_way = Arc::new(AtomicU32::new(0));
-    let mut n = schedule.first_from(shared.epoch.elapsed());
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = sleep_until(shared.epoch + schedule.slot(n)) => {}
-        }
-        let now = shared.epoch.elapsed();
-        let newest = (n..).find(|n| schedule.slot(n + 1) > now).expect("slots are endless");
-        if newest > n {
-            shared.sink.missed(name, Missed::Late, newest - n);
-        }
-        let own = Place::take(&under_way, target.spec.max_in_flight).ok_or(Missed::InFlight);
-        let places = own.and_then(|own| {
-            let all = Place::take(&shared.in_flight, shared.limits.max_in_flight);
-            Ok((own, all.ok_or(Missed::AgentInFlight)?))
-        });
-        match places {
-            Ok(places) => {
-                let lag = now.saturating_sub(schedule.slot(newest));
-                let run = (Arc::clone(&shared), Arc::clone(&target), stop.clone());
-                shared.tasks.spawn(async move {
-                    let (shared, target, stop) = run;
-                    let max_lag = shared.limits.max_schedule_lag;
-                    let attempt = execute::attempt(&target, lag, max_lag, &stop).await;
-                    drop(places);
-                    shared.sink.attempt(&attempt);
-                });
+/// One target's way through its slots.
+struct Lane<S> {
+    shared: Arc<Shared<S>>,
+    target: Arc<Target>,
+    under_way: Arc<AtomicU32>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl<S: Sink> Lane<S> {
+    /// Begins an attempt in every slot that can be kept, until it is stopped.
+    async fn run(self) {
+        let Shared { agent, epoch, sink, .. } = &*self.shared;
+        let spec = &self.target.spec;
+        let schedule = Schedule::new(spec.cadence, agent, spec.name.as_str());
+        let mut n = schedule.first_from(epoch.elapsed());
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = sleep_until(*epoch + schedule.slot(n)) => {}
             }
-            Err(cause) => shared.sink.missed(name, cause, 1),
+            let now = epoch.elapsed();
+            let newest = (n..).find(|n| schedule.slot(n + 1) > now).expect("slots are endless");
+            if newest > n {
+                sink.missed(&spec.name, Missed::Late, newest - n);
+            }
+            if let Err(cause) = self.begin(*epoch + schedule.slot(newest)) {
+                sink.missed(&spec.name, cause, 1);
+            }
+            n = newest + 1;
         }
-        n = newest + 1;
+    }
+
+    fn begin(&self, slot: Instant) -> Result<(), Missed> {
+        let bound = self.target.spec.max_in_flight;
+        let own = Place::take(&self.under_way, bound).ok_or(Missed::InFlight)?;
+        let Shared { in_flight, limits, .. } = &*self.shared;
+        let all = Place::take(in_flight, limits.max_in_flight).ok_or(Missed::AgentInFlight)?;
+        let (shared, target) = (Arc::clone(&self.shared), Arc::clone(&self.target));
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            // Here, not in the lane: the wait for other tasks is part of the lag.
+            let lag = slot.elapsed();
+            let max_lag = shared.limits.max_schedule_lag;
+            let attempt = execute::attempt(&target, lag, max_lag, &stop).await;
+            drop((own, all));
+            shared.sink.attempt(&attempt);
+        });
+        Ok(())
     }
 }
 

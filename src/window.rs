@@ -3,7 +3,7 @@
 //! Enough for a reader to see what just happened; history lives in Prometheus. Pure bookkeeping:
 //! time is an argument.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use sketches_ddsketch::{Config as SketchConfig, DDSketch};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::expectation::Verdict;
+use crate::expectation::{Expectation, Verdict};
 use crate::failure::Reason;
 use crate::outcome::Attempt;
 use crate::target::{ProbeKind, TargetName, Vantage, Via};
@@ -38,10 +38,17 @@ pub struct Window {
 
 #[derive(Debug)]
 struct Ring {
-    probe: ProbeKind,
-    via: Option<Via>,
-    expect: String,
+    asked: Asked,
     slices: VecDeque<Slice>,
+}
+
+/// What is the same in all windows of a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Asked {
+    probe: ProbeKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<Via>,
+    expect: &'static str,
 }
 
 struct Slice {
@@ -65,12 +72,10 @@ pub struct Observation {
     source_node: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     vantage: Option<Vantage>,
-    probe: ProbeKind,
     target: TargetName,
     destination_node: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    via: Option<Via>,
-    expect: String,
+    #[serde(flatten)]
+    asked: Asked,
     window_start: String,
     window_seconds: u64,
     attempts: u64,
@@ -92,15 +97,25 @@ impl Window {
         Self { node: node.to_owned(), vantage, targets: Mutex::default() }
     }
 
-    /// Takes in an attempt, by the time at which it started.
+    /// A target begins to be probed; one that asks what it asked before keeps its windows.
+    pub fn joined(
+        &self,
+        target: &TargetName,
+        probe: ProbeKind,
+        via: Option<Via>,
+        expect: &Expectation,
+    ) {
+        let asked = Asked { probe, via, expect: stated(expect) };
+        let mut targets = self.targets.lock().expect("no panic while held");
+        if targets.get(target).is_none_or(|ring| ring.asked != asked) {
+            targets.insert(target.clone(), Ring { asked, slices: VecDeque::new() });
+        }
+    }
+
+    /// Takes in an attempt of a target that joined, by the time at which it started.
     pub fn attempt(&self, attempt: &Attempt) {
         let mut targets = self.targets.lock().expect("no panic while held");
-        let ring = targets.entry(attempt.target.clone()).or_insert_with(|| Ring {
-            probe: attempt.probe,
-            via: attempt.via,
-            expect: attempt.expect.to_string(),
-            slices: VecDeque::with_capacity(KEPT),
-        });
+        let Some(ring) = targets.get_mut(&attempt.target) else { return };
         let Some(slice) = ring.slice(number(attempt.started_at)) else { return };
         slice.verdicts[attempt.verdict as usize] += 1;
         if let Some(failure) = &attempt.failure {
@@ -114,9 +129,9 @@ impl Window {
         }
     }
 
-    /// Forgets a target that is probed no more.
-    pub fn left(&self, target: &TargetName) {
-        self.targets.lock().expect("no panic while held").remove(target);
+    /// Forgets targets that are probed no more.
+    pub fn left(&self, left: &HashSet<TargetName>) {
+        self.targets.lock().expect("no panic while held").retain(|name, _| !left.contains(name));
     }
 
     /// Every window of the last minute, by target and time.
@@ -135,11 +150,9 @@ impl Window {
         Observation {
             source_node: self.node.clone(),
             vantage: self.vantage,
-            probe: ring.probe,
             target: name.clone(),
             destination_node: None,
-            via: ring.via,
-            expect: ring.expect.clone(),
+            asked: ring.asked.clone(),
             window_start: rfc3339(
                 UNIX_EPOCH + Duration::from_secs(slice.number * LENGTH.as_secs()),
             ),
@@ -175,6 +188,14 @@ impl Ring {
             }
         }
         self.slices.get_mut(at)
+    }
+}
+
+/// Whether an answer or a denial is expected: all that a reader of windows needs to know.
+fn stated(expect: &Expectation) -> &'static str {
+    match expect {
+        Expectation::Denied => "denied",
+        Expectation::Reply | Expectation::Status(_) | Expectation::Connect => "reply",
     }
 }
 

@@ -5,15 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::{Body, Incoming};
+use http_body_util::{Either, Full};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::agent::blackbox;
 use crate::config::AdminConfig;
-use crate::metrics::Metrics;
+use crate::metrics::{Exposition, Metrics};
 use crate::probe::Environment;
 use crate::responder::ResponderStats;
 use crate::spec::Module;
@@ -59,7 +61,7 @@ pub(super) struct Admin {
     ready: AtomicBool,
 }
 
-pub(super) type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Either<Full<Bytes>, Scrape>>;
 
 impl Admin {
     pub(super) fn new(
@@ -99,11 +101,7 @@ impl Admin {
         self.metrics.reloaded(good);
     }
 
-    pub(super) fn upkeep(&self) {
-        self.metrics.upkeep();
-    }
-
-    fn render(&self) -> String {
+    fn scrape(&self) -> Reply {
         self.metrics.in_flight(self.in_flight.load(Ordering::Relaxed));
         if let Some(stats) = &self.responder {
             let counts = stats.read();
@@ -115,14 +113,14 @@ impl Admin {
             ];
             self.metrics.responder(counts.open_connections, counts.requests, &rejected);
         }
-        self.metrics.render()
+        exposition(Either::Right(Scrape { pieces: self.metrics.exposition(), rested: true }))
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Reply {
         let head = request.method() == Method::HEAD;
         let mut reply = self.route(&request).await;
         if head {
-            *reply.body_mut() = Full::default();
+            *reply.body_mut() = Either::Left(Full::default());
         }
         reply
     }
@@ -141,7 +139,7 @@ impl Admin {
             return text(StatusCode::PAYLOAD_TOO_LARGE, "nothing here takes a body\n");
         }
         match path {
-            "/metrics" => exposition(self.render()),
+            "/metrics" => self.scrape(),
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "ok\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting or ending\n"),
@@ -158,7 +156,7 @@ impl Admin {
     fn window(&self) -> Reply {
         let observations = self.window.observations(SystemTime::now());
         match serde_json::to_vec(&observations) {
-            Ok(json) => reply(StatusCode::OK, "application/json", json),
+            Ok(json) => reply(StatusCode::OK, "application/json", whole(json)),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
@@ -214,20 +212,49 @@ async fn connection(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToke
 }
 
 pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
-    reply(status, "text/plain; charset=utf-8", body)
+    reply(status, "text/plain; charset=utf-8", whole(body))
 }
 
 /// The text format of Prometheus.
-pub(super) fn exposition(body: String) -> Reply {
+pub(super) fn exposition(body: Either<Full<Bytes>, Scrape>) -> Reply {
     reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
 }
 
-fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+pub(super) fn whole(body: impl Into<Bytes>) -> Either<Full<Bytes>, Scrape> {
+    Either::Left(Full::new(body.into()))
+}
+
+fn reply(status: StatusCode, kind: &'static str, body: Either<Full<Bytes>, Scrape>) -> Reply {
+    let mut reply = Response::new(body);
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, kind.parse().expect("a valid value"));
     let sniff = HeaderName::from_static("x-content-type-options");
     headers.insert(sniff, "nosniff".parse().expect("a valid value"));
     reply
+}
+
+/// A scrape on its way out. Attempts run between its pieces: it must not become their lag.
+#[derive(Debug)]
+pub(super) struct Scrape {
+    pieces: Exposition,
+    rested: bool,
+}
+
+impl Body for Scrape {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.rested = !self.rested;
+        if self.rested {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let piece = self.pieces.next();
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(Bytes::from(piece)))))
+    }
 }

@@ -10,7 +10,8 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use url::form_urlencoded;
 
-use crate::agent::admin::{Admin, Questions, Reply, exposition, text};
+use crate::agent::admin::{Admin, Questions, Reply, exposition, text, whole};
+use crate::expectation::Expectation;
 use crate::failure::{Fault, Phase, Reason};
 use crate::net::Resolver;
 use crate::outcome::{Attempt, Facts, Outcome, Phases, Subject};
@@ -37,7 +38,7 @@ pub(super) async fn answer(admin: &Admin, request: &Request<Incoming>) -> Reply 
                 let json = serde_json::to_string_pretty(&attempt).unwrap_or_default();
                 json.lines().for_each(|line| page.push_str(&format!("# {line}\n")));
             }
-            exposition(page)
+            exposition(whole(page))
         }
         Err(Refusal(status, problem)) => text(status, format!("{problem}\n")),
     }
@@ -57,6 +58,10 @@ async fn attempt(
     let mut spec = module
         .aim(&query.target)
         .map_err(|error| bad(format!("target `{}`: {error}", query.target)))?;
+    if matches!(spec.ask, Ask::Http { .. }) && spec.expect == Expectation::Reply {
+        // As blackbox_exporter has it: without stated statuses 2xx is good.
+        spec.expect = Expectation::Status("2xx".parse().expect("a class"));
+    }
     shorten(&mut spec, request).map_err(bad)?;
     let _place = admin.probes.try_acquire().map_err(|_| {
         let problem = "too many attempts under way: raise admin.max_probes";
@@ -122,8 +127,13 @@ fn shorten(spec: &mut ProbeSpec, request: &Request<Incoming>) -> Result<(), Stri
     let seconds: Option<f64> = value.to_str().ok().and_then(|value| value.parse().ok());
     let seconds = seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
     let seconds = seconds.ok_or_else(|| format!("{HEADER} must be a number of seconds above 0"))?;
-    let bound = (seconds - SCRAPE_OFFSET).clamp(SHORTEST, LONGEST);
-    spec.timeouts.total = spec.timeouts.total.min(Duration::from_secs_f64(bound));
+    let mut bound = Duration::from_secs_f64((seconds - SCRAPE_OFFSET).clamp(SHORTEST, LONGEST));
+    if let Ask::Hold { module, .. } = &mut spec.ask {
+        // Its timeout is about everything but the holding: both have to fit.
+        bound /= 2;
+        module.hold = module.hold.min(bound);
+    }
+    spec.timeouts.total = spec.timeouts.total.min(bound);
     Ok(())
 }
 
@@ -161,8 +171,8 @@ async fn admit(
         let problem = format!("{address} is outside admin.probe_networks");
         Refusal(StatusCode::FORBIDDEN, problem)
     };
-    // A mapped address goes out over IPv4.
     let allowed = |address: &IpAddr| {
+        // `::ffff:10.0.0.1` leads to 10.0.0.1.
         let address = address.to_canonical();
         admin.networks.iter().any(|network| network.contains(&address))
     };

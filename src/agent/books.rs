@@ -1,6 +1,7 @@
 //! Where an agent writes down its attempts: metrics, window, and whoever follows.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
 
@@ -16,37 +17,39 @@ use crate::window::Window;
 pub(super) struct Books {
     metrics: Arc<Metrics>,
     window: Arc<Window>,
-    follower: mpsc::Sender<Attempt>,
+    follower: Follower,
 }
 
+/// Whoever wants to see every attempt, once there is somebody.
+pub(super) type Follower = Arc<OnceLock<mpsc::Sender<Attempt>>>;
+
 impl Books {
-    pub(super) fn new(
-        metrics: Arc<Metrics>,
-        window: Arc<Window>,
-        follower: mpsc::Sender<Attempt>,
-    ) -> Self {
+    pub(super) fn new(metrics: Arc<Metrics>, window: Arc<Window>, follower: Follower) -> Self {
         Self { metrics, window, follower }
     }
 }
 
 impl Sink for Books {
     fn joined(&self, target: &Target) {
-        self.metrics.joined(&target.spec.name, target.spec.probe.kind(), target.spec.via);
+        let (name, probe, via) = (&target.spec.name, target.spec.probe.kind(), target.spec.via);
+        self.window.joined(name, probe, via, &target.spec.probe.expect);
+        self.metrics.joined(name, probe, via);
         for cause in Missed::ALL {
-            self.metrics.missed(&target.spec.name, cause.as_str(), 0);
+            self.metrics.missed(name, cause.as_str(), 0);
         }
     }
 
-    fn left(&self, target: &TargetName) {
-        self.metrics.left(target);
-        self.window.left(target);
+    fn left(&self, targets: &HashSet<TargetName>) {
+        self.metrics.left(targets);
+        self.window.left(targets);
     }
 
     fn attempt(&self, attempt: &Attempt) {
         self.metrics.attempt(attempt);
         self.window.attempt(attempt);
-        if self.follower.capacity() > 0 {
-            let _ = self.follower.try_send(attempt.clone());
+        let follower = self.follower.get().filter(|follower| follower.capacity() > 0);
+        if let Some(follower) = follower {
+            let _ = follower.try_send(attempt.clone());
         }
     }
 

@@ -18,9 +18,23 @@ pub(crate) type Header = (HeaderName, HeaderValue);
 pub(crate) struct Escaped(pub(crate) Vec<u8>);
 
 pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
     let duration = config::parse_duration(text);
-    let longer = duration.filter(|duration| !duration.is_zero());
-    longer.ok_or("must be longer than 0, a number with ms, s, m or h, e.g. 1500ms")
+    let fit = duration.filter(|duration| !duration.is_zero() && *duration <= DAY);
+    fit.ok_or("must be from 1ms to 24h, a number with ms, s, m or h, e.g. 1500ms")
+}
+
+/// What the configuration takes for an interval and for a heartbeat.
+pub(crate) fn pace(text: &str) -> Result<Duration, &'static str> {
+    let range = Duration::from_millis(10)..=Duration::from_secs(3600);
+    let pace = duration(text).ok().filter(|pace| range.contains(pace));
+    pace.ok_or("must be from 10ms to 1h, a number with ms, s, m or h, e.g. 1500ms")
+}
+
+pub(crate) fn hold(text: &str) -> Result<Duration, &'static str> {
+    let range = Duration::from_secs(1)..=Duration::from_secs(12 * 3600);
+    let hold = duration(text).ok().filter(|hold| range.contains(hold));
+    hold.ok_or("must be from 1s to 12h, a number with s, m or h, e.g. 5m")
 }
 
 pub(crate) fn share(text: &str) -> Result<f64, &'static str> {

@@ -303,7 +303,7 @@ mod tests {
 
     /// Place and problem of the one mistake that `text` is.
     fn mistake(text: &str) -> (u32, u32, String) {
-        let mistake = Node::read(text).err().expect("unreadable");
+        let mistake = Node::read(text).expect_err("unreadable");
         (mistake.line, mistake.column, mistake.problem)
     }
 

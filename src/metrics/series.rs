@@ -1,118 +1,185 @@
-//! The keys of one target's series, made once: an attempt only looks them up.
+//! The handles of one target's series, looked up once: an attempt only uses them.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use metrics::{Key, Label};
+use metrics::{Counter, Gauge, Histogram, Key, Label, SharedString};
+use metrics_util::registry::Registry;
 
 use crate::expectation::Verdict;
 use crate::failure::{Phase, Reason};
-use crate::metrics::names;
+use crate::metrics::cells::Cells;
+use crate::metrics::{counter, gauge, histogram, names};
 use crate::target::{ProbeKind, TargetName, Via};
 
-/// The keys of one target.
+/// The label that every series of a target has.
+pub(super) const TARGET: &str = "target";
+
+/// The series of one target.
 #[derive(Debug)]
 pub(super) struct Series {
-    labels: Vec<Label>,
-    verdicts: BTreeMap<(&'static str, Verdict), Key>,
-    failures: BTreeMap<(Phase, Reason), Key>,
-    missed: BTreeMap<&'static str, Key>,
-    phases: BTreeMap<(&'static str, Phase), Key>,
-    durations: BTreeMap<&'static str, Key>,
-    holds: BTreeMap<&'static str, Key>,
-    not_after: BTreeMap<&'static str, Key>,
-    pub(super) lag: Key,
-    pub(super) gaps: Key,
-    pub(super) retransmits: Key,
-    via: &'static str,
+    probe: ProbeKind,
+    via: Option<Via>,
+    common: Vec<Label>,
+    verdicts: Few<(&'static str, Verdict), Counter>,
+    failures: Few<(Phase, Reason), Counter>,
+    missed: Few<&'static str, Counter>,
+    phases: Few<(&'static str, Phase), Histogram>,
+    durations: Few<&'static str, Histogram>,
+    holds: Few<&'static str, Histogram>,
+    not_after: Few<&'static str, Gauge>,
+    pub(super) gaps: Counter,
+    pub(super) retransmits: Counter,
 }
 
 impl Series {
-    pub(super) fn new(target: &TargetName, probe: ProbeKind, via: Option<Via>) -> Self {
-        let labels =
-            vec![Label::new("probe", probe.as_str()), Label::new("target", target.to_string())];
-        let key = |name| Key::from_parts(name, labels.clone());
+    /// The series of a target that has just joined: what is counted from the start is at zero.
+    pub(super) fn new(
+        registry: &Registry<Key, Cells>,
+        target: &TargetName,
+        probe: ProbeKind,
+        via: Option<Via>,
+    ) -> Self {
+        let name = SharedString::from_shared(Arc::from(target.as_str()));
+        let common = vec![Label::new("probe", probe.as_str()), Label::new(TARGET, name)];
+        let own = |name| counter(registry, &labelled(name, &common, &[]));
         let mut series = Self {
-            lag: Key::from_static_name(names::SCHEDULE_LAG),
-            gaps: key(names::GAPS),
-            retransmits: key(names::RETRANSMITS),
-            verdicts: BTreeMap::new(),
-            failures: BTreeMap::new(),
-            missed: BTreeMap::new(),
-            phases: BTreeMap::new(),
-            durations: BTreeMap::new(),
-            holds: BTreeMap::new(),
-            not_after: BTreeMap::new(),
-            via: via.map(Via::as_str).unwrap_or_default(),
-            labels,
+            gaps: own(names::GAPS),
+            retransmits: own(names::RETRANSMITS),
+            verdicts: Few::default(),
+            failures: Few::default(),
+            missed: Few::default(),
+            phases: Few::default(),
+            durations: Few::default(),
+            holds: Few::default(),
+            not_after: Few::default(),
+            probe,
+            via,
+            common,
         };
         for verdict in Verdict::ALL {
-            series.verdict(None, verdict);
+            series.verdict(registry, None, verdict);
         }
         series
     }
 
-    pub(super) fn verdict(&mut self, warm: Option<bool>, verdict: Verdict) -> &Key {
-        let Self { verdicts, labels, via, .. } = self;
+    /// The connection is kept: counters of warm attempts exist from now on.
+    pub(super) fn expect_warm(&mut self, registry: &Registry<Key, Cells>) {
+        for verdict in Verdict::ALL {
+            self.verdict(registry, Some(true), verdict);
+        }
+    }
+
+    /// Whether a target that is asked so has the labels of these series.
+    pub(super) fn is_of(&self, probe: ProbeKind, via: Option<Via>) -> bool {
+        self.probe == probe && self.via == via
+    }
+
+    pub(super) fn verdict(
+        &mut self,
+        registry: &Registry<Key, Cells>,
+        warm: Option<bool>,
+        verdict: Verdict,
+    ) -> &Counter {
+        let Self { verdicts, common, via, .. } = self;
         let connection = connection(warm);
-        verdicts.entry((connection, verdict)).or_insert_with(|| {
+        verdicts.entry((connection, verdict), || {
+            let via = via.map(Via::as_str).unwrap_or_default();
             let more = [("connection", connection), ("via", via), ("verdict", verdict.as_str())];
-            labelled(names::ATTEMPTS, labels, &more)
+            counter(registry, &labelled(names::ATTEMPTS, common, &more))
         })
     }
 
-    pub(super) fn failure(&mut self, phase: Phase, reason: Reason) -> &Key {
-        let Self { failures, labels, .. } = self;
-        failures.entry((phase, reason)).or_insert_with(|| {
+    pub(super) fn failure(
+        &mut self,
+        registry: &Registry<Key, Cells>,
+        phase: Phase,
+        reason: Reason,
+    ) -> &Counter {
+        let Self { failures, common, .. } = self;
+        failures.entry((phase, reason), || {
             let more = [("phase", phase.as_str()), ("reason", reason.as_str())];
-            labelled(names::FAILURES, labels, &more)
+            counter(registry, &labelled(names::FAILURES, common, &more))
         })
     }
 
-    pub(super) fn missed(&mut self, cause: &'static str) -> &Key {
-        let Self { missed, labels, .. } = self;
-        missed
-            .entry(cause)
-            .or_insert_with(|| labelled(names::MISSED_SLOTS, labels, &[("cause", cause)]))
+    pub(super) fn missed(
+        &mut self,
+        registry: &Registry<Key, Cells>,
+        cause: &'static str,
+    ) -> &Counter {
+        let Self { missed, common, .. } = self;
+        missed.entry(cause, || {
+            counter(registry, &labelled(names::MISSED_SLOTS, common, &[("cause", cause)]))
+        })
     }
 
-    pub(super) fn phase(&mut self, warm: Option<bool>, phase: Phase) -> &Key {
-        let Self { phases, labels, .. } = self;
+    pub(super) fn phase(
+        &mut self,
+        registry: &Registry<Key, Cells>,
+        warm: Option<bool>,
+        phase: Phase,
+    ) -> &Histogram {
+        let Self { phases, common, .. } = self;
         let connection = connection(warm);
-        phases.entry((connection, phase)).or_insert_with(|| {
+        phases.entry((connection, phase), || {
             let more = [("connection", connection), ("phase", phase.as_str())];
-            labelled(names::PHASE_DURATION, labels, &more)
+            histogram(registry, &labelled(names::PHASE_DURATION, common, &more))
         })
     }
 
-    pub(super) fn duration(&mut self, warm: Option<bool>) -> &Key {
-        let Self { durations, labels, .. } = self;
+    pub(super) fn duration(
+        &mut self,
+        registry: &Registry<Key, Cells>,
+        warm: Option<bool>,
+    ) -> &Histogram {
+        let Self { durations, common, .. } = self;
         let connection = connection(warm);
-        durations.entry(connection).or_insert_with(|| {
-            labelled(names::ATTEMPT_DURATION, labels, &[("connection", connection)])
+        durations.entry(connection, || {
+            let more = [("connection", connection)];
+            histogram(registry, &labelled(names::ATTEMPT_DURATION, common, &more))
         })
     }
 
-    pub(super) fn hold(&mut self, end: &'static str) -> &Key {
-        let Self { holds, labels, .. } = self;
-        holds.entry(end).or_insert_with(|| labelled(names::HOLD_DURATION, labels, &[("end", end)]))
+    pub(super) fn hold(
+        &mut self,
+        registry: &Registry<Key, Cells>,
+        end: &'static str,
+    ) -> &Histogram {
+        let Self { holds, common, .. } = self;
+        holds.entry(end, || {
+            histogram(registry, &labelled(names::HOLD_DURATION, common, &[("end", end)]))
+        })
     }
 
-    pub(super) fn not_after(&mut self, position: &'static str) -> &Key {
-        let Self { not_after, labels, .. } = self;
-        not_after
-            .entry(position)
-            .or_insert_with(|| labelled(names::NOT_AFTER, labels, &[("position", position)]))
+    pub(super) fn not_after(
+        &mut self,
+        registry: &Registry<Key, Cells>,
+        position: &'static str,
+    ) -> &Gauge {
+        let Self { not_after, common, .. } = self;
+        not_after.entry(position, || {
+            gauge(registry, &labelled(names::NOT_AFTER, common, &[("position", position)]))
+        })
     }
+}
 
-    /// Every counter that exists so far.
-    pub(super) fn counters(&self) -> impl Iterator<Item = &Key> {
-        let labelled = self.verdicts.values().chain(self.failures.values());
-        labelled.chain(self.missed.values()).chain([&self.gaps, &self.retransmits])
+/// A map of a few entries, found by walking.
+#[derive(Debug)]
+struct Few<K, V>(Vec<(K, V)>);
+
+impl<K, V> Default for Few<K, V> {
+    fn default() -> Self {
+        Self(Vec::new())
     }
+}
 
-    /// Every gauge that exists so far.
-    pub(super) fn gauges(&self) -> impl Iterator<Item = &Key> {
-        self.not_after.values()
+impl<K: PartialEq, V> Few<K, V> {
+    fn entry(&mut self, key: K, make: impl FnOnce() -> V) -> &V {
+        let at = self.0.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+            self.0.push((key, make()));
+            self.0.len() - 1
+        });
+        &self.0[at].1
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::expectation::{Expectation, is_denial};
-use crate::failure::{Blame, Fault, Phase, Reason};
+use crate::expectation::{Expectation, judge};
+use crate::failure::{Blame, Failure, Fault, Phase, Reason};
 use crate::outcome::{Attempt, Outcome};
 use crate::plan::Target;
 use crate::probe::Probe;
@@ -29,17 +29,27 @@ pub(super) async fn attempt(
     }
     let control = match &target.control {
         Some(control) if needs_control(&target.spec.probe.expect, &outcome) => {
-            Some(run(&control.probe, stop).await)
+            Some(controlled(control, stop).await)
         }
         _ => None,
     };
     target.judged(outcome, control.as_ref(), lag)
 }
 
-/// A denial says something only beside a control: it is asked right after, from here.
+/// Silence where a denial is stated says something only beside a control, whatever the silence
+/// looks like: the control is asked right after, from here.
 fn needs_control(expect: &Expectation, outcome: &Outcome) -> bool {
-    let denied = outcome.failure.as_ref().is_some_and(is_denial) && outcome.reply_bytes == 0;
-    *expect == Expectation::Denied && denied
+    let failed = |failure: &Failure| failure.reason.blame() == Blame::Network;
+    *expect == Expectation::Denied
+        && outcome.reply_bytes == 0
+        && outcome.failure.as_ref().is_some_and(failed)
+}
+
+/// What the control gave, held against its own expectation: a gateway's 503 is no sign of life.
+async fn controlled(control: &Target, stop: &CancellationToken) -> Outcome {
+    let mut outcome = run(&control.probe, stop).await;
+    outcome.failure = judge(&control.spec.probe.expect, &outcome, None).failure;
+    outcome
 }
 
 async fn run(probe: &Probe, stop: &CancellationToken) -> Outcome {

@@ -189,6 +189,7 @@ impl Line {
     pub(in crate::probe) fn note(&self, journal: &mut Journal) {
         let stamps = self.watch.stamps();
         journal.note_reply_bytes(stamps.received() - self.received_before);
+        journal.facts.local_address = stamps.local_addr();
         journal.facts.tcp = stamps.tcp_facts().map(|mut facts| {
             facts.retransmits = facts.retransmits.saturating_sub(self.retransmits_before);
             facts
