@@ -25,8 +25,9 @@ targets:
 "
     ))
     .await;
+    let mut attempts = agent.follow();
     for _ in 0..4 {
-        within("targets are probed", agent.attempt()).await.expect("running");
+        within("targets are probed", attempts.recv()).await.expect("running");
     }
     let mut paths: Vec<String> =
         ["/", "/metrics", "/livez", "/readyz", "/v1/window", "/probe", "/nothing"]
