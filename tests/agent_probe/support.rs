@@ -101,7 +101,24 @@ pub(crate) async fn exchange(address: SocketAddr, bytes: &[u8]) -> Reply {
     let text = String::from_utf8_lossy(&seen).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).map_or(0, |status| status.parse().expect("a status"));
-    Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    let head = head.to_ascii_lowercase();
+    let chunked = head.contains("transfer-encoding: chunked");
+    let body = if chunked { joined(body) } else { body.to_owned() };
+    Reply { status, head, body }
+}
+
+/// The chunks of `body` without their sizes.
+fn joined(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).expect("a size");
+        whole.push_str(&rest[..size]);
+        body = rest[size..].strip_prefix("\r\n").expect("the end of a chunk");
+        if size == 0 {
+            break;
+        }
+    }
+    whole
 }
 
 pub(crate) async fn request(agent: &Agent, method: &str, path: &str, headers: &str) -> Reply {
