@@ -185,7 +185,8 @@ async fn admit(
     };
     let total = spec.timeouts.total;
     let bound = spec.timeouts.of(Phase::Resolve).map_or(total, |resolve| resolve.min(total));
-    let found = tokio::time::timeout(bound, environment.resolver.resolve(&name, ip)).await;
+    let deadline = began + bound;
+    let found = tokio::time::timeout_at(deadline, environment.resolver.resolve(&name, ip)).await;
     let late = |_| Err(Fault::new(Reason::Timeout, format!("nothing within {bound:.1?}")));
     let address = match found.unwrap_or_else(late) {
         Ok(address) => address,

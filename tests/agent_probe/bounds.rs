@@ -1,11 +1,10 @@
 use std::time::Duration;
 
 use meshprobe::agent::Agent;
+use meshprobe::net::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-use super::support::{PATIENCE, Web, exchange, get, metrics, probe, request, start};
+use super::support::{Web, connect, exchange, get, metrics, probe, request, start, within};
 
 const PATHS: [&str; 6] = ["/", "/metrics", "/livez", "/readyz", "/v1/window", "/probe"];
 const YAML: &str = "
@@ -16,8 +15,8 @@ modules:
 ";
 
 /// Begins a request whose answer is not awaited.
-async fn begin(agent: &Agent, text: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(agent.admin_addr()).await.expect("it listens");
+async fn begin(agent: &Agent, text: &str) -> Stream {
+    let mut stream = connect(agent.admin_addr()).await;
     stream.write_all(text.as_bytes()).await.expect("open");
     stream
 }
@@ -28,14 +27,14 @@ async fn until(condition: impl Fn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, waiting).await.expect("it comes about");
+    within("it comes about", waiting).await;
 }
 
 /// Waits for the end of `stream`; what it still gave.
-async fn ended(stream: &mut TcpStream) -> Vec<u8> {
+async fn ended(stream: &mut Stream) -> Vec<u8> {
     let mut seen = Vec::new();
     let reading = async { while !matches!(stream.read_buf(&mut seen).await, Ok(0) | Err(_)) {} };
-    timeout(PATIENCE, reading).await.expect("the server ends the connection");
+    within("the server ends the connection", reading).await;
     seen
 }
 
@@ -129,7 +128,7 @@ async fn one_attempt_too_many_gets_429() {
     // A scraper that gave up takes its attempt with it.
     drop(first);
     let freed = async { while probe(&agent, "http", web.address).await.status != 200 {} };
-    timeout(PATIENCE, freed).await.expect("the place is free again");
+    within("the place is free again", freed).await;
     let metrics = get(&agent, "/metrics").await.body;
     let refused = metrics.lines().any(|line| {
         line.starts_with("meshprobe_probe_requests_total{") && line.contains("code=\"429\"")
@@ -147,18 +146,18 @@ async fn one_connection_too_many_is_closed_at_once() {
         assert_ne!(stream.read_u8().await.expect("an answer"), 0);
         held.push(stream);
     }
-    let mut extra = TcpStream::connect(agent.admin_addr()).await.expect("the kernel accepts");
+    let mut extra = connect(agent.admin_addr()).await;
     assert_eq!(ended(&mut extra).await, b"");
     held.pop();
     let freed = async { while get(&agent, "/livez").await.status != 200 {} };
-    timeout(PATIENCE, freed).await.expect("the place is free again");
+    within("the place is free again", freed).await;
 }
 
 #[tokio::test]
 async fn a_head_that_trickles_in_is_cut() {
     let agent = start(YAML).await;
     let mut stream = begin(&agent, "GET /livez HTTP/1.1\r\nHost: a\r\nA: ").await;
-    let mut silent = TcpStream::connect(agent.admin_addr()).await.expect("it listens");
+    let mut silent = connect(agent.admin_addr()).await;
     let mut ticks = tokio::time::interval(Duration::from_millis(200));
     let mut seen = Vec::new();
     let trickle = async {
@@ -169,7 +168,7 @@ async fn a_head_that_trickles_in_is_cut() {
             }
         }
     };
-    timeout(PATIENCE, trickle).await.expect("the server ends the connection");
+    within("the server ends the connection", trickle).await;
     let seen = String::from_utf8_lossy(&seen);
     assert!(seen.is_empty() || seen.starts_with("HTTP/1.1 408"), "{seen}");
     assert_eq!(ended(&mut silent).await, b"");

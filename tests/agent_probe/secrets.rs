@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use tokio::time::timeout;
-
-use super::support::{PATIENCE, Web, get, start};
+use super::support::{Web, get, start, within};
 
 const SECRET: &str = "c2VjcmV0LXdvcmQ";
 
@@ -29,7 +27,7 @@ targets:
     .await;
     let mut attempts = agent.follow();
     for _ in 0..4 {
-        timeout(PATIENCE, attempts.recv()).await.expect("targets are probed").expect("running");
+        within("targets are probed", attempts.recv()).await.expect("running");
     }
     let mut paths: Vec<String> =
         ["/", "/metrics", "/livez", "/readyz", "/v1/window", "/probe", "/nothing"]

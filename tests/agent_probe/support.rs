@@ -9,14 +9,21 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use meshprobe::agent::Agent;
 use meshprobe::config;
-use meshprobe::net::Resolver;
 use meshprobe::net::dns::SearchList;
+use meshprobe::net::{self, Resolver, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
 
 /// Nothing that works takes this long, on the busiest machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Bounds a test's own waiting; panics with `what` when it takes too long.
+pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    let result = timeout_at(deadline, work).await;
+    result.unwrap_or_else(|_| panic!("{what} took longer than {PATIENCE:?}"))
+}
 
 /// Starts an agent by `yaml`; its admin server takes a free port.
 pub(crate) async fn start(yaml: &str) -> Agent {
@@ -77,20 +84,41 @@ impl Reply {
     }
 }
 
+pub(crate) async fn connect(address: SocketAddr) -> Stream {
+    net::connect(address).await.expect("it listens")
+}
+
 /// Sends `bytes` on a connection of its own, and reads until the server ends it.
 pub(crate) async fn exchange(address: SocketAddr, bytes: &[u8]) -> Reply {
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let mut stream = connect(address).await;
     let mut seen = Vec::new();
     let talk = async {
         // Who is told that a request is too large may well be cut while still sending it.
         let _ = stream.write_all(bytes).await;
         while !matches!(stream.read_buf(&mut seen).await, Ok(0) | Err(_)) {}
     };
-    timeout(PATIENCE, talk).await.expect("the server ends the connection");
+    within("the server ends the connection", talk).await;
     let text = String::from_utf8_lossy(&seen).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).map_or(0, |status| status.parse().expect("a status"));
-    Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    let head = head.to_ascii_lowercase();
+    let chunked = head.contains("transfer-encoding: chunked");
+    let body = if chunked { joined(body) } else { body.to_owned() };
+    Reply { status, head, body }
+}
+
+/// The chunks of `body` without their sizes.
+fn joined(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).expect("a size");
+        whole.push_str(&rest[..size]);
+        body = rest[size..].strip_prefix("\r\n").expect("the end of a chunk");
+        if size == 0 {
+            break;
+        }
+    }
+    whole
 }
 
 pub(crate) async fn request(agent: &Agent, method: &str, path: &str, headers: &str) -> Reply {
@@ -107,11 +135,13 @@ pub(crate) async fn probe(agent: &Agent, module: &str, target: impl ToString) ->
     get(agent, &format!("/probe?module={module}&target={target}")).await
 }
 
-/// All metrics but the count of requests to `/probe`.
+/// All metrics but the count of requests to `/probe`, sorted.
 pub(crate) async fn metrics(agent: &Agent) -> String {
     let body = get(agent, "/metrics").await.body;
     let lines = body.lines().filter(|line| !line.contains("meshprobe_probe_requests_total"));
-    lines.collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    lines.sort_unstable();
+    lines.join("\n")
 }
 
 /// A web server on 127.0.0.1 and what it was asked, head by head.
@@ -148,7 +178,7 @@ impl Web {
     }
 }
 
-/// Answers one request by its path and ends; `/never` is not answered.
+/// Answers one request by its path and ends; `/never` is not answered, nor what is no HTTP.
 pub(crate) async fn serve(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     heads: &Mutex<Vec<String>>,
@@ -156,8 +186,8 @@ pub(crate) async fn serve(
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => return,
+            Ok(byte) if byte.is_ascii() && byte != 0x16 => head.push(byte),
+            Ok(_) | Err(_) => return,
         }
     }
     let head = String::from_utf8(head).expect("requests are ASCII");
