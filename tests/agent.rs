@@ -1,0 +1,9 @@
+//! The agent as its operators meet it: its admin server, its metrics, its reloads.
+
+mod agent {
+    mod admin;
+    mod blackbox;
+    mod reload;
+    mod series;
+    mod support;
+}
