@@ -12,7 +12,7 @@ mod server;
 mod target;
 mod watch;
 
-pub use load::{load, parse, read};
+pub use load::{examine, load, parse, read};
 pub use mistake::{Mistake, Position, tidy};
 pub use node::MAX_BYTES;
 pub use origin::Origins;

@@ -205,3 +205,28 @@ fn no_free_file_descriptor_is_our_own_fault() {
         assert_eq!(attempt["verdict"], "inconclusive", "{attempt}");
     }
 }
+
+#[test]
+fn config_check_tells_mistakes_of_text_and_of_files_at_once() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("config.yaml");
+    let yaml = "\
+targets:
+  - { name: a, address: 127.0.0.1:1, interval: 5ms, tcp: {} }
+  - { name: b, address: 127.0.0.1:1, tls: { ca: /does/not/exist } }
+  - { name: b, address: 127.0.0.1:1, tcp: { reply_regex: '(' } }
+  - { name: c, address: 127.0.0.1:1, tcp: {}, frequency: 1s }
+";
+    std::fs::write(&file, yaml).expect("writable");
+    let output = meshprobe(&["config", "check", &file.display().to_string()]);
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+    let told = text(&output.stderr);
+    for word in ["5ms", "/does/not/exist", "the name of", "reply_regex", "frequency"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    assert!(told.contains("targets[1].tls.ca"), "at its own target: {told}");
+    let places: Vec<&str> = told.lines().filter_map(|line| line.split(':').nth(1)).collect();
+    let mut sorted = places.clone();
+    sorted.sort_unstable();
+    assert_eq!(places, sorted, "in the order of the file: {told}");
+}

@@ -43,10 +43,7 @@ pub async fn run(
         };
         let parsed = match &text {
             Ok(text) => config::parse(text, &variables),
-            Err(error) => Err(vec![Mistake::of_text(
-                format!("cannot be read: {error}"),
-                "name a readable YAML file of at most 1 MiB",
-            )]),
+            Err(error) => Err(vec![Mistake::of_file(error)]),
         };
         reload(&mut agent, &mut watch, &path, parsed).await;
     }

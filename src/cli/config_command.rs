@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::cli::flags::ConfigCommand;
 use crate::cli::{Exit, World};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Mistake};
 use crate::plan;
 
 pub(crate) fn run(
@@ -30,22 +30,22 @@ pub(crate) fn run(
     Ok(Exit::Met)
 }
 
-/// Reads the configuration at `file`; its mistakes are told on `err`, all at once.
+/// Reads the configuration at `file`; its mistakes, also those of the files that it names, are
+/// told on `err`, all at once.
 pub(crate) fn load(
     file: &Path,
     world: &World,
     err: &mut dyn Write,
 ) -> anyhow::Result<Option<Config>> {
-    let name = file.display().to_string();
-    let mistakes = match config::load(file, &world.environment) {
-        Ok(config) => match plan::check_files(&config) {
-            mistakes if mistakes.is_empty() => return Ok(Some(config)),
-            mistakes => mistakes,
-        },
-        Err(mistakes) => mistakes,
+    let (config, mut mistakes) = match config::read(file) {
+        Ok(text) => config::examine(&text, &world.environment),
+        Err(error) => (None, vec![Mistake::of_file(&error)]),
     };
+    mistakes.extend(config.iter().flat_map(plan::check_files));
+    let mistakes = config::tidy(mistakes);
+    let name = file.display().to_string();
     for mistake in &mistakes {
         writeln!(err, "{}", mistake.in_file(&name))?;
     }
-    Ok(None)
+    Ok(config.filter(|_| mistakes.is_empty()))
 }

@@ -1,6 +1,6 @@
 //! From text to a checked configuration, or to everything that is wrong with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -18,16 +18,29 @@ use crate::target::TargetName;
 ///
 /// Touches neither files nor network. Errors are all mistakes at once, in the order of the text.
 pub fn parse(text: &str, environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistake>> {
-    let root = Node::read(text).map_err(|mistake| vec![mistake])?;
-    let book = Book::default();
-    let config = decode(&Field::root(&root, &book), environment);
-    match book.mistakes.count() {
-        0 => Ok(Config {
-            origins: Origins { places: book.places.into_inner(), ..config.origins },
-            ..config
-        }),
-        _ => Err(book.mistakes.into_sorted()),
+    match examine(text, environment) {
+        (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
+        (_, mistakes) => Err(mistakes),
     }
+}
+
+/// Like [`parse`], but gives what could be read also when there are mistakes, for a reader who
+/// looks for more of them. It is never to be run.
+pub fn examine(
+    text: &str,
+    environment: &BTreeMap<String, String>,
+) -> (Option<Config>, Vec<Mistake>) {
+    let root = match Node::read(text) {
+        Ok(root) => root,
+        Err(mistake) => return (None, vec![mistake]),
+    };
+    let book = Book::default();
+    let mut config = decode(&Field::root(&root, &book), environment);
+    // Of targets with one name, which is a mistake, the first is the one that has it.
+    let mut names = HashSet::new();
+    config.targets.retain(|target| names.insert(target.name.clone()));
+    let origins = Origins { places: book.places.into_inner(), ..config.origins };
+    (Some(Config { origins, ..config }), book.mistakes.into_sorted())
 }
 
 /// Reads a file that is to be parsed: at most 1 MiB of UTF-8.
@@ -60,10 +73,7 @@ pub(super) fn utf8(bytes: Vec<u8>) -> io::Result<String> {
 pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistake>> {
     match read(path) {
         Ok(text) => parse(&text, environment),
-        Err(error) => Err(vec![Mistake::of_text(
-            format!("cannot be read: {error}"),
-            "name a readable YAML file of at most 1 MiB",
-        )]),
+        Err(error) => Err(vec![Mistake::of_file(&error)]),
     }
 }
 

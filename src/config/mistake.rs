@@ -35,6 +35,12 @@ pub struct Mistake {
 }
 
 impl Mistake {
+    /// The mistake that the file itself cannot be read.
+    pub fn of_file(error: &std::io::Error) -> Self {
+        let fix = "name a readable YAML file of at most 1 MiB";
+        Self::of_text(format!("cannot be read: {error}"), fix)
+    }
+
     /// A mistake about the text as a whole.
     pub fn of_text(problem: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
