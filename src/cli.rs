@@ -67,7 +67,7 @@ pub fn run(world: World, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     let flags = match Flags::try_parse_from(&world.arguments) {
         Ok(flags) => flags,
         Err(error) if error.use_stderr() => {
-            let _ = write!(err, "{error}");
+            let _ = write!(err, "{}", inert_lines(&error.to_string()));
             return Exit::Usage;
         }
         Err(help) => {
@@ -79,7 +79,7 @@ pub fn run(world: World, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
         Ok(exit) => exit,
         Err(error) if is_closed_pipe(&error) => Exit::CouldNotRun,
         Err(error) => {
-            let _ = writeln!(err, "error: {error:#}");
+            let _ = write!(err, "{}", inert_lines(&format!("error: {error:#}\n")));
             Exit::CouldNotRun
         }
     }
@@ -105,6 +105,11 @@ fn dispatch(
         #[cfg(feature = "lab")]
         Command::Lab(flags) => roles::lab(&flags, world, out),
     }
+}
+
+/// What was typed comes back in messages: it must not steer the terminal.
+fn inert_lines(text: &str) -> String {
+    text.lines().map(|line| render::inert(line) + "\n").collect()
 }
 
 /// One thread: an attempt must not pay for waking another core.

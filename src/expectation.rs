@@ -251,3 +251,101 @@ fn gap(detail: &str) -> Judgement {
         because: Some("enforcement gap"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::outcome::{Facts, HttpFacts, Phases};
+
+    fn replied(status: u16) -> Outcome {
+        let http = HttpFacts { status, ..HttpFacts::default() };
+        Outcome {
+            started_at: SystemTime::UNIX_EPOCH,
+            duration: Duration::ZERO,
+            phases: Phases::default(),
+            failure: None,
+            reply_bytes: 100,
+            facts: Facts { http: Some(http), ..Facts::default() },
+        }
+    }
+
+    fn failed(phase: Phase, reason: Reason, reply_bytes: u64) -> Outcome {
+        let failure = Failure { phase, reason, detail: String::new() };
+        Outcome { failure: Some(failure), reply_bytes, facts: Facts::default(), ..replied(0) }
+    }
+
+    fn verdict(expect: &str, outcome: &Outcome, control: Option<&Outcome>) -> Verdict {
+        judge(&expect.parse().expect("an expectation"), outcome, control).verdict
+    }
+
+    #[test]
+    fn what_the_prober_spoiled_is_inconclusive_whatever_was_stated() {
+        for reason in Reason::ALL.iter().filter(|reason| reason.blame() == Blame::Prober) {
+            for expect in ["reply", "status 2xx", "denied", "connect"] {
+                let outcome = failed(Phase::Processing, *reason, 0);
+                let control = replied(200);
+                let given = verdict(expect, &outcome, Some(&control));
+                assert_eq!(given, Verdict::Inconclusive, "{expect} {reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_status_is_a_reply_and_only_the_stated_ones_are_that_status() {
+        assert_eq!(verdict("reply", &replied(503), None), Verdict::Met);
+        assert_eq!(verdict("status 200-299,404", &replied(404), None), Verdict::Met);
+        assert_eq!(verdict("status 2xx", &replied(300), None), Verdict::Violated);
+        let refused = failed(Phase::Connect, Reason::Refused, 0);
+        assert_eq!(verdict("status 2xx", &refused, None), Verdict::Violated);
+    }
+
+    #[test]
+    fn a_denial_is_met_only_by_silence_and_a_passing_control() {
+        let (good, dead) = (replied(200), failed(Phase::Connect, Reason::Refused, 0));
+        for reason in [Reason::Reset, Reason::Closed] {
+            let denied = failed(Phase::Processing, reason, 0);
+            assert_eq!(verdict("denied", &denied, Some(&good)), Verdict::Met);
+            assert_eq!(verdict("denied", &denied, Some(&dead)), Verdict::Inconclusive);
+            assert_eq!(verdict("denied", &denied, None), Verdict::Inconclusive);
+        }
+    }
+
+    #[test]
+    fn a_failure_that_is_no_denial_is_never_met() {
+        let good = replied(200);
+        for reason in Reason::ALL {
+            for phase in Phase::ALL {
+                let outcome = failed(phase, *reason, 0);
+                let met = verdict("denied", &outcome, Some(&good)) == Verdict::Met;
+                let denial = matches!(reason, Reason::Reset | Reason::Closed)
+                    && matches!(phase, Phase::Tls | Phase::Processing);
+                assert_eq!(met, denial, "{reason} in {phase}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_byte_of_reply_is_an_enforcement_gap() {
+        let leak = failed(Phase::Transfer, Reason::Reset, 1);
+        for outcome in [replied(200), leak] {
+            let judgement = judge(&Expectation::Denied, &outcome, Some(&replied(200)));
+            assert_eq!(judgement.verdict, Verdict::Violated);
+            let reason = judgement.failure.map(|failure| failure.reason);
+            assert_eq!(reason, Some(Reason::UnexpectedReply));
+        }
+    }
+
+    #[test]
+    fn expectations_read_back_as_written() {
+        for text in ["reply", "denied", "connect", "status 2xx,404,500-503"] {
+            assert_eq!(text.parse::<Expectation>().expect(text).to_string(), text);
+        }
+        for wrong in
+            ["", "status", "status ", "status 2x", "status 99", "status 600", "status 300-200"]
+        {
+            assert!(wrong.parse::<Expectation>().is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -28,7 +28,7 @@ use crate::outcome::TlsFacts;
 use crate::spec::{TlsSettings, TlsVersion};
 use crate::target::Host;
 
-pub use fault::io_fault;
+pub use fault::{io_fault, is_tls};
 pub use material::LoadError;
 use verify::{Observed, Observer, OwnCertificate};
 

@@ -93,6 +93,9 @@ fn json_has_every_field_of_the_contract_and_no_null_facts() {
     }
     assert_eq!(attempt["failure"], Value::Null);
     assert_eq!(attempt["facts"]["http"]["status"], 200);
+    for address in ["remote_address", "local_address"] {
+        assert!(attempt["facts"][address].is_string(), "{address}: {attempt}");
+    }
     assert!(attempt["phases"]["resolve"].is_null(), "no name, no resolve phase: {attempt}");
     assert!(!attempt["facts"].to_string().contains("null"), "{attempt}");
 }

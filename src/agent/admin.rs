@@ -135,6 +135,9 @@ impl Admin {
             reply.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("a valid value"));
             return reply;
         }
+        if !request.body().is_end_stream() {
+            return text(StatusCode::PAYLOAD_TOO_LARGE, "nothing here takes a body\n");
+        }
         match path {
             "/metrics" => self.scrape(),
             "/livez" => text(StatusCode::OK, "ok\n"),

@@ -1,25 +1,23 @@
 //! `/probe?target=&module=`: one attempt on request, told as blackbox_exporter tells it.
-//!
-//! Dashboards and alerts made for blackbox_exporter keep working; `probe_failure_info` adds the
-//! phase and the reason that it has no word for.
 
-use std::fmt::Write;
+mod page;
+
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use url::form_urlencoded;
 
 use crate::agent::admin::{Admin, Questions, Reply, exposition, text, whole};
-use crate::expectation::{Expectation, Verdict};
-use crate::failure::{Phase, Reason};
+use crate::expectation::Expectation;
+use crate::failure::{Fault, Phase, Reason};
 use crate::net::Resolver;
-use crate::outcome::{Attempt, Subject};
+use crate::outcome::{Attempt, Facts, Outcome, Phases, Subject};
 use crate::probe::{Environment, Probe};
 use crate::spec::{Ask, IpPreference, ProbeSpec};
-use crate::target::{Host, ProbeKind, TargetName};
+use crate::target::{Host, TargetName};
 
 /// Prometheus waits this much longer than an attempt may take, for the way back.
 const SCRAPE_OFFSET: f64 = 0.5;
@@ -34,7 +32,7 @@ struct Refusal(StatusCode, String);
 pub(super) async fn answer(admin: &Admin, request: &Request<Incoming>) -> Reply {
     match attempt(admin, request).await {
         Ok((attempt, lookup, debug)) => {
-            let mut page = page(&attempt, lookup);
+            let mut page = page::page(&attempt, lookup);
             if debug {
                 // Comments: a scraper passes over them.
                 let json = serde_json::to_string_pretty(&attempt).unwrap_or_default();
@@ -69,10 +67,14 @@ async fn attempt(
         let problem = "too many attempts under way: raise admin.max_probes";
         Refusal(StatusCode::TOO_MANY_REQUESTS, problem.to_owned())
     })?;
-    let (environment, lookup) = admit(admin, &questions, &mut spec).await?;
-    let probe = Probe::prepare(&spec, &environment)
-        .map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    let outcome = probe.attempt().await;
+    let (outcome, lookup) = match admit(admin, &questions, &mut spec).await? {
+        Admission::To(environment, lookup) => {
+            let probe = Probe::prepare(&spec, &environment)
+                .map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+            (probe.attempt().await, lookup)
+        }
+        Admission::Nowhere(outcome) => (*outcome, None),
+    };
     let name: TargetName = "probe".parse().expect("a valid name");
     let subject = Subject {
         probe: spec.kind(),
@@ -135,23 +137,36 @@ fn shorten(spec: &mut ProbeSpec, request: &Request<Incoming>) -> Result<(), Stri
     Ok(())
 }
 
+/// Where an attempt may go.
+enum Admission {
+    /// To what this environment knows, found out in this time.
+    To(Environment, Option<Duration>),
+    /// Its name has no address, and that is the outcome.
+    Nowhere(Box<Outcome>),
+}
+
 /// Checks that the attempt stays within `admin.probe_networks`.
 ///
 /// A name is resolved here, once, and pinned: the attempt cannot be led elsewhere by a second
-/// answer, nor by a redirect.
+/// answer, nor by a redirect. The time that took is part of the attempt's own.
 async fn admit(
     admin: &Admin,
     questions: &Questions,
     spec: &mut ProbeSpec,
-) -> Result<(Environment, Option<Duration>), Refusal> {
+) -> Result<Admission, Refusal> {
+    let environment = &questions.environment;
     if admin.networks.is_empty() {
-        return Ok((questions.environment.clone(), None));
+        return Ok(Admission::To(environment.clone(), None));
     }
-    let resolver = &questions.environment.resolver;
-    let (host, ip) = destination(spec, resolver)?;
     if let Ask::Http { module, .. } = &mut spec.ask {
         module.redirects = 0;
     }
+    let (started_at, began) = (SystemTime::now(), tokio::time::Instant::now());
+    let nowhere = |fault| Ok(Admission::Nowhere(Box::new(unresolved(started_at, began, fault))));
+    let (host, ip) = match destination(spec, &environment.resolver) {
+        Ok(destination) => destination,
+        Err(fault) => return nowhere(fault),
+    };
     let forbidden = |address: IpAddr| {
         let problem = format!("{address} is outside admin.probe_networks");
         Refusal(StatusCode::FORBIDDEN, problem)
@@ -162,148 +177,55 @@ async fn admit(
         admin.networks.iter().any(|network| network.contains(&address))
     };
     let name = match host {
-        Host::Ip(address) if allowed(&address) => return Ok((questions.environment.clone(), None)),
+        Host::Ip(address) if allowed(&address) => {
+            return Ok(Admission::To(environment.clone(), None));
+        }
         Host::Ip(address) => return Err(forbidden(address)),
         Host::Name(name) => name,
     };
-    let began = tokio::time::Instant::now();
-    let deadline = began + spec.timeouts.total;
-    let found = tokio::time::timeout_at(deadline, resolver.resolve(&name, ip)).await;
-    let unresolved =
-        |problem: String| Refusal(StatusCode::BAD_GATEWAY, format!("{name}: {problem}"));
-    let address = found
-        .map_err(|_| unresolved("no answer in time".to_owned()))?
-        .map_err(|fault| unresolved(fault.to_string()))?;
+    let total = spec.timeouts.total;
+    let bound = spec.timeouts.of(Phase::Resolve).map_or(total, |resolve| resolve.min(total));
+    let deadline = began + bound;
+    let found = tokio::time::timeout_at(deadline, environment.resolver.resolve(&name, ip)).await;
+    let late = |_| Err(Fault::new(Reason::Timeout, format!("nothing within {bound:.1?}")));
+    let address = match found.unwrap_or_else(late) {
+        Ok(address) => address,
+        Err(fault) => return nowhere(fault),
+    };
     if !allowed(&address) {
         return Err(forbidden(address));
     }
     let resolver = Arc::new(Resolver::pinned(&name, address));
-    Ok((Environment { resolver }, Some(began.elapsed())))
+    let lookup = began.elapsed();
+    spec.timeouts.total = total.saturating_sub(lookup);
+    Ok(Admission::To(Environment { resolver }, Some(lookup)))
+}
+
+/// The outcome of an attempt that got no further than its name.
+fn unresolved(started_at: SystemTime, began: tokio::time::Instant, fault: Fault) -> Outcome {
+    let duration = began.elapsed();
+    let mut phases = Phases::default();
+    phases.add(Phase::Resolve, duration);
+    Outcome {
+        started_at,
+        duration,
+        phases,
+        failure: Some(fault.during(Phase::Resolve)),
+        reply_bytes: 0,
+        facts: Facts::default(),
+    }
 }
 
 /// Where the first packet of the attempt itself goes.
-fn destination(spec: &ProbeSpec, resolver: &Resolver) -> Result<(Host, IpPreference), Refusal> {
+fn destination(spec: &ProbeSpec, resolver: &Resolver) -> Result<(Host, IpPreference), Fault> {
     Ok(match &spec.ask {
         Ask::Dns { server: Some(server), .. } => (server.host.clone(), IpPreference::default()),
         Ask::Dns { server: None, .. } => {
-            let server = resolver
-                .nameserver()
-                .map_err(|fault| Refusal(StatusCode::BAD_GATEWAY, fault.to_string()))?;
-            (Host::Ip(server.ip()), IpPreference::default())
+            (Host::Ip(resolver.nameserver()?.ip()), IpPreference::default())
         }
         Ask::Tcp { module, endpoint } => (endpoint.host.clone(), module.ip),
         Ask::Tls { module, endpoint } => (endpoint.host.clone(), module.ip),
         Ask::Http { module, url } => (url.endpoint().host, module.ip),
         Ask::Hold { module, url } => (url.endpoint().host, module.ip),
     })
-}
-
-/// Lines of the text format.
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    fn gauge(&mut self, name: &str, help: &str, value: f64) {
-        self.gauges(name, help, [(String::new(), value)]);
-    }
-
-    fn gauges(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (String, f64)>) {
-        // Writing to a String does not fail.
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} gauge");
-        for (labels, value) in rows {
-            let _ = writeln!(self.0, "{name}{labels} {value}");
-        }
-    }
-}
-
-fn page(attempt: &Attempt, lookup: Option<Duration>) -> String {
-    let mut page = Page::default();
-    let met = attempt.verdict == Verdict::Met;
-    page.gauge("probe_success", "Whether the expectation was met", f64::from(u8::from(met)));
-    let took = attempt.duration + lookup.unwrap_or_default();
-    page.gauge("probe_duration_seconds", "How long the attempt took", took.as_secs_f64());
-    if let Some(failure) = &attempt.failure {
-        let labels = format!("{{phase=\"{}\",reason=\"{}\"}}", failure.phase, failure.reason);
-        page.gauges("probe_failure_info", "What kept the attempt from success", [(labels, 1.0)]);
-    }
-    let resolve = lookup.or(attempt.phases.of(Phase::Resolve)).unwrap_or_default();
-    let help = "How long the target's own name took to resolve";
-    page.gauge("probe_dns_lookup_time_seconds", help, resolve.as_secs_f64());
-    if let Some(address) = attempt.facts.remote_address {
-        let version = if address.is_ipv4() { 4.0 } else { 6.0 };
-        page.gauge("probe_ip_protocol", "Whether IPv4 or IPv6 was used", version);
-    }
-    match attempt.probe {
-        ProbeKind::Http | ProbeKind::Hold => http(&mut page, attempt),
-        ProbeKind::Dns => dns(&mut page, attempt),
-        ProbeKind::Tcp | ProbeKind::Tls => {}
-    }
-    tls(&mut page, attempt);
-    page.0
-}
-
-fn phases(attempt: &Attempt) -> impl Iterator<Item = (String, f64)> + '_ {
-    let labelled = |(phase, duration): (Phase, Duration)| {
-        (format!("{{phase=\"{phase}\"}}"), duration.as_secs_f64())
-    };
-    attempt.phases.iter().map(labelled)
-}
-
-fn http(page: &mut Page, attempt: &Attempt) {
-    let help = "How long each phase of the request took, redirects added up";
-    page.gauges("probe_http_duration_seconds", help, phases(attempt));
-    let ssl = f64::from(u8::from(attempt.facts.tls.is_some()));
-    page.gauge("probe_http_ssl", "Whether TLS was used", ssl);
-    let mismatch = attempt.failure.as_ref().is_some_and(|f| f.reason == Reason::BodyMismatch);
-    let help = "Whether the body did not match";
-    page.gauge("probe_failed_due_to_regex", help, f64::from(u8::from(mismatch)));
-    let Some(http) = &attempt.facts.http else {
-        page.gauge("probe_http_status_code", "Status of the last response", 0.0);
-        return;
-    };
-    page.gauge("probe_http_status_code", "Status of the last response", http.status.into());
-    let version: f64 = http.version.trim_start_matches("HTTP/").parse().unwrap_or_default();
-    page.gauge("probe_http_version", "HTTP version of the last response", version);
-    page.gauge("probe_http_redirects", "Redirects followed", http.redirects.into());
-    let length = http.content_length.map_or(-1.0, |length| length as f64);
-    page.gauge("probe_http_content_length", "Content-Length, or -1", length);
-    let body = http.decompressed_bytes.unwrap_or(http.body_bytes);
-    let help = "Length of the body after decompression";
-    page.gauge("probe_http_uncompressed_body_length", help, body as f64);
-}
-
-fn dns(page: &mut Page, attempt: &Attempt) {
-    let help = "How long each phase of the query took";
-    page.gauges("probe_dns_duration_seconds", help, phases(attempt));
-    let answered = attempt.facts.dns.as_ref().filter(|dns| dns.rcode.is_some());
-    let help = "Whether a reply came, of whatever RCODE";
-    page.gauge("probe_dns_query_succeeded", help, f64::from(u8::from(answered.is_some())));
-    if let Some([answers, authorities, additionals]) = answered.and_then(|dns| dns.sections) {
-        page.gauge("probe_dns_answer_rrs", "Records in the answer section", answers.into());
-        let help = "Records in the authority section";
-        page.gauge("probe_dns_authority_rrs", help, authorities.into());
-        let help = "Records in the additional section";
-        page.gauge("probe_dns_additional_rrs", help, additionals.into());
-    }
-}
-
-fn tls(page: &mut Page, attempt: &Attempt) {
-    let Some(tls) = &attempt.facts.tls else { return };
-    if let Some(earliest) = tls.not_after {
-        let help = "Earliest notAfter of the chain";
-        page.gauge("probe_ssl_earliest_cert_expiry", help, unix(earliest));
-    }
-    if let Some(leaf) = tls.chain.first() {
-        let help = "notAfter of the leaf";
-        page.gauge("probe_ssl_last_chain_expiry_timestamp_seconds", help, unix(leaf.not_after));
-    }
-    if let Some(version) = tls.version {
-        let version = version.replace("TLSv", "TLS ");
-        let labels = format!("{{version=\"{version}\"}}");
-        page.gauges("probe_tls_version_info", "The TLS version", [(labels, 1.0)]);
-    }
-}
-
-fn unix(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::{Agent, Variables, lines};
 use crate::config::{self, Config, Mistake, Watch};
 use crate::drain;
-use crate::plan;
 
 /// How often the configuration is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -27,7 +26,7 @@ pub async fn run(
     let mut watch = Watch::new(path.clone(), LOOK);
     let mut hangup = drain::on_hangup()?;
     let config = config::load(&path, &variables).map_err(|mistakes| named(&path, &mistakes))?;
-    watch.follow(named_files(&config));
+    watch.follow(config.files().into_iter().collect());
     let mut agent = Agent::start(config, None).await?;
     tracing::info!(
         node = agent.config.identity.node,
@@ -64,9 +63,16 @@ async fn reload(
 ) {
     let applied = match parsed {
         Ok(config) => {
-            // First, so that no change is lost; also if it is refused, as a file may mend it.
-            watch.follow(named_files(&config));
-            agent.apply(config).await
+            // First, so that no change is lost. If it is refused, a file may mend it, and the old
+            // one goes on with its own.
+            let files = config.files();
+            let old = agent.config.files();
+            watch.follow(files.union(&old).cloned().collect());
+            let applied = agent.apply(config).await;
+            if applied.is_ok() {
+                watch.follow(files.into_iter().collect());
+            }
+            applied
         }
         Err(mistakes) => Err(mistakes),
     };
@@ -83,16 +89,6 @@ async fn reload(
             tracing::error!(%mistakes, "bad configuration: the old one goes on");
         }
     }
-}
-
-/// What the configuration is made from besides its own file.
-fn named_files(config: &Config) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> =
-        config.targets.iter().flat_map(plan::files).map(Path::to_owned).collect();
-    files.push(config.resolv_conf.clone());
-    files.sort();
-    files.dedup();
-    files
 }
 
 fn named(path: &Path, mistakes: &[Mistake]) -> anyhow::Error {

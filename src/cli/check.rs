@@ -61,13 +61,27 @@ pub(crate) async fn run(
     let Ok(mut targets) = plan::prepare(&config, &environment, &[]) else {
         bail!("a file of the configuration changed while it was read: try again");
     };
-    if let Some(part) = &flags.target {
-        targets.retain(|target| target.spec.name.as_str().contains(part.as_str()));
-    }
-    if targets.is_empty() {
-        bail!("there is no target to check");
+    if let Some(problem) = narrow(&mut targets, flags.target.as_deref()) {
+        writeln!(err, "error: {}: {problem}", flags.config.display())?;
+        return Ok(Exit::Usage);
     }
     print(&runner::once(&targets, AT_ONCE).await, flags.output, out)
+}
+
+/// Keeps the targets whose name contains `part`; tells why when none is left.
+fn narrow(targets: &mut Vec<Arc<plan::Target>>, part: Option<&str>) -> Option<String> {
+    if targets.is_empty() {
+        return Some("has no targets: add some under `targets`".to_owned());
+    }
+    let part = part?;
+    let named = |target: &Arc<plan::Target>| target.spec.name.as_str().contains(part);
+    if !targets.iter().any(named) {
+        let names: Vec<&str> = targets.iter().map(|target| target.spec.name.as_str()).collect();
+        let (part, names) = (render::inert(part), names.join(", "));
+        return Some(format!("no target's name contains `{part}`; the names are {names}"));
+    }
+    targets.retain(named);
+    None
 }
 
 fn print(attempts: &[Attempt], output: CheckOutput, out: &mut dyn Write) -> anyhow::Result<Exit> {
@@ -121,7 +135,7 @@ fn table(attempts: &[Attempt], all: bool, out: &mut dyn Write) -> io::Result<()>
         for attempt in shown {
             writeln!(out, "{} {}", attempt.verdict.mark(), description(attempt))?;
             if let Some(error) = error(attempt) {
-                writeln!(out, "    {error}")?;
+                writeln!(out, "    {}", render::inert(&error))?;
             }
             if let Some(failure) =
                 attempt.failure.as_ref().filter(|_| attempt.verdict != Verdict::Met)

@@ -74,21 +74,23 @@ pub(crate) enum ProbeCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct CommonFlags {
-    /// Longest time for the whole attempt, e.g. 1500ms or 5s.
+    /// Longest time for the whole attempt, 1ms to 24h; for hold, of everything but the holding.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = words::duration)]
     pub(crate) timeout: Duration,
-    /// What must come back: reply, denied, connect, or `status LIST`.
+    /// What must come back: reply (the default), `status LIST` (http), connect (tcp), or denied
+    /// (tcp, tls, http).
     #[arg(long, value_name = "EXPECTATION")]
     pub(crate) expect: Option<Expectation>,
-    /// Attempts to make; more than one prints a line each.
+    /// Attempts to make, 1 to 1000000; more than one prints a line each.
     #[arg(long, short = 'c', value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) count: u32,
-    /// Time between attempts, with --count.
+    /// Time from one attempt to the next, 1ms to 24h, with --count.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = words::duration)]
     pub(crate) interval: Duration,
-    /// Side of the mesh that this machine is on, for the record.
-    #[arg(long, value_name = "SIDE")]
+    /// Side of the mesh that this machine is on, for the record; default: $MESHPROBE_VANTAGE.
+    #[arg(long, value_name = "SIDE",
+          value_parser = words::one_of(words::VANTAGES, words::vantage))]
     pub(crate) vantage: Option<Vantage>,
     /// Where nameservers and search domains come from.
     #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
@@ -136,16 +138,16 @@ pub(crate) struct TrustFlags {
     /// Verify nothing; still tell what was shown.
     #[arg(long, short = 'k')]
     pub(crate) insecure: bool,
-    /// Protocols to offer by ALPN, in order.
+    /// Protocols to offer by ALPN, in order, separated by commas, e.g. h2,http/1.1.
     #[arg(long, value_name = "PROTOCOL", value_delimiter = ',')]
     pub(crate) alpn: Vec<String>,
-    /// Lowest TLS version to offer: 1.2 or 1.3.
-    #[arg(long, value_name = "VERSION", value_parser = words::tls_version)]
+    /// Lowest TLS version to offer.
+    #[arg(long, value_name = "VERSION", value_parser = words::one_of(words::TLS_VERSIONS, words::tls_version))]
     pub(crate) tls_min: Option<TlsVersion>,
-    /// Highest TLS version to offer: 1.2 or 1.3.
-    #[arg(long, value_name = "VERSION", value_parser = words::tls_version)]
+    /// Highest TLS version to offer.
+    #[arg(long, value_name = "VERSION", value_parser = words::one_of(words::TLS_VERSIONS, words::tls_version))]
     pub(crate) tls_max: Option<TlsVersion>,
-    /// Share of every certificate's validity that must be left, 0 to 1.
+    /// Share of every certificate's validity that must be left, 0 to 1, e.g. 0.2.
     #[arg(long, value_name = "SHARE", value_parser = words::share)]
     pub(crate) min_remaining: Option<f64>,
 }
@@ -157,25 +159,29 @@ pub(crate) struct DnsFlags {
     /// Whom to ask; default: the first nameserver of resolv.conf.
     #[arg(long, value_name = "HOST[:PORT]", value_parser = words::dns_server)]
     pub(crate) server: Option<Endpoint>,
-    /// Record type: A, AAAA, SRV, CNAME, PTR or TXT.
-    #[arg(long, value_name = "TYPE", default_value = "A", value_parser = words::qtype)]
+    /// Record type.
+    #[arg(long, value_name = "TYPE", default_value = "A", ignore_case = true,
+          value_parser = words::one_of(words::QTYPES, words::qtype))]
     pub(crate) qtype: Qtype,
-    /// udp or tcp.
-    #[arg(long, value_name = "TRANSPORT", default_value = "udp", value_parser = words::transport)]
+    /// How to ask.
+    #[arg(long, value_name = "TRANSPORT", default_value = "udp",
+          value_parser = words::one_of(words::TRANSPORTS, words::transport))]
     pub(crate) transport: Transport,
-    /// Further packets after the first went unanswered.
+    /// Further packets after the first went unanswered, 0 to 255.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) retries: u8,
     /// Expand the name with search and ndots of resolv.conf, each name its own query.
     #[arg(long)]
     pub(crate) search: bool,
     /// RCODE that is a good reply; may be given more than once.
-    #[arg(long, value_name = "RCODE", default_value = "NOERROR", value_parser = words::rcode)]
+    #[arg(long, value_name = "RCODE", default_value = "NOERROR", ignore_case = true,
+          value_parser = words::one_of(words::RCODES, words::rcode))]
     pub(crate) rcode: Vec<String>,
-    /// Fewest answers that are a good reply.
+    /// Fewest answers that are a good reply, 0 to 65535.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) min_answers: u16,
-    /// Network that every address in the answer must be in; may be given more than once.
+    /// Network that every address in the answer must be in, e.g. 10.0.0.0/8; may be given more
+    /// than once.
     #[arg(long, value_name = "CIDR", value_parser = words::network)]
     pub(crate) address: Vec<ipnet::IpNet>,
     #[command(flatten)]
@@ -190,7 +196,7 @@ pub(crate) struct TcpFlags {
     /// Text to send after the connect; \r \n \t \\ and \xNN are understood.
     #[arg(long, value_name = "TEXT", value_parser = words::escaped)]
     pub(crate) send: Option<words::Escaped>,
-    /// What the reply must match.
+    /// Regular expression that the reply must match.
     #[arg(long, value_name = "REGEX")]
     pub(crate) reply_regex: Option<Regex>,
     #[command(flatten)]
@@ -229,16 +235,17 @@ pub(crate) struct HttpFlags {
     /// Statuses that are a good reply: 200, 2xx, 200-299, separated by commas.
     #[arg(long, value_name = "LIST", conflicts_with = "expect")]
     pub(crate) status: Option<StatusSet>,
-    /// What the body must match.
+    /// Regular expression that the body must match.
     #[arg(long, value_name = "REGEX")]
     pub(crate) body_regex: Option<Regex>,
     /// Largest body in bytes, as sent and decompressed.
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     pub(crate) body_limit: u64,
-    /// auto, 1.1 or 2 (on http:// with prior knowledge).
-    #[arg(long, value_name = "VERSION", default_value = "auto", value_parser = words::http_version)]
+    /// Version of HTTP; 2 on http:// is with prior knowledge.
+    #[arg(long, value_name = "VERSION", default_value = "auto",
+          value_parser = words::one_of(words::HTTP_VERSIONS, words::http_version))]
     pub(crate) http_version: HttpVersion,
-    /// Redirects to follow, each over a fresh connection.
+    /// Redirects to follow, 0 to 20, each over a fresh connection.
     #[arg(long, value_name = "N", default_value_t = 0,
           value_parser = clap::value_parser!(u8).range(0..=20))]
     pub(crate) redirects: u8,
@@ -261,11 +268,11 @@ pub(crate) struct HoldFlags {
     /// What each heartbeat requests; http:// unless a scheme is given.
     #[arg(value_name = "URL")]
     pub(crate) target: String,
-    /// Time between heartbeats.
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = words::duration)]
+    /// Time between heartbeats, 10ms to 1h, and at most --hold.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = words::pace)]
     pub(crate) heartbeat: Duration,
-    /// How long the connection must live.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = words::duration)]
+    /// How long the connection must live, 1s to 12h.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = words::hold)]
     pub(crate) hold: Duration,
     #[command(flatten)]
     pub(crate) trust: TrustFlags,
@@ -300,10 +307,10 @@ pub(crate) enum CheckOutput {
 
 #[derive(Debug, Args)]
 pub(crate) struct AgentFlags {
-    /// The configuration to run; changes of the file are picked up.
+    /// The configuration to run; changes of the file are picked up, SIGHUP asks for it at once.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// Log lines for people or for machines.
+    /// Log lines for people or for machines; MESHPROBE_LOG says how many, e.g. debug or warn.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
 }
@@ -334,14 +341,14 @@ pub(crate) enum ConfigCommand {
 #[cfg(feature = "lab")]
 #[derive(Debug, Args)]
 pub(crate) struct LabFlags {
-    /// Nodes of the lab, each with a responder.
+    /// Nodes of the lab, 1 to 50, each with a responder.
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u16).range(1..=50))]
     pub(crate) nodes: u16,
-    /// End by itself after this long; without it, on Ctrl-C.
+    /// End by itself after this long, 1ms to 24h; without it, on Ctrl-C.
     #[arg(long, value_name = "DURATION", value_parser = words::duration)]
     pub(crate) duration: Option<Duration>,
-    /// Time between two attempts of one target.
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = words::duration)]
+    /// Time between two attempts of one target, 10ms to 1h.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = words::pace)]
     pub(crate) interval: Duration,
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::cli::flags::{
@@ -21,7 +22,7 @@ use crate::spec::{
     ClientIdentity, DnsModule, HoldModule, HttpModule, IpFamily, IpPreference, Module, ModuleKind,
     ProbeSpec, Roots, Search, TcpModule, Timeouts, TlsModule, TlsSettings, Verify,
 };
-use crate::target::{TargetName, Vantage};
+use crate::target::TargetName;
 
 /// A command that cannot be carried out as written.
 struct Misuse(String);
@@ -39,55 +40,79 @@ pub(crate) async fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    let (request, probe, spec) = match resolve(command) {
+    let (request, probe, spec) = match resolve(command, world) {
         Ok(resolved) => resolved,
         Err(Misuse(problem)) => {
+            let problem = render::inert(&problem);
             writeln!(err, "error: {problem}\n\nFor more information, try '--help'.")?;
             return Ok(Exit::Usage);
         }
     };
-    let vantage = request.common.vantage.or_else(|| {
-        world.environment.get("MESHPROBE_VANTAGE").and_then(|vantage| vantage.parse().ok())
-    });
-    attempts(&request, &probe, &spec, vantage, out).await
+    attempts(&request, &probe, &spec, out).await
 }
 
-fn resolve(command: ProbeCommand) -> Result<(Request, Probe, ProbeSpec), Misuse> {
-    let request = match command {
+fn resolve(command: ProbeCommand, world: &World) -> Result<(Request, Probe, ProbeSpec), Misuse> {
+    let mut request = match command {
         ProbeCommand::Dns(flags) => dns(flags)?,
         ProbeCommand::Tcp(flags) => tcp(flags)?,
         ProbeCommand::Tls(flags) => tls(flags)?,
         ProbeCommand::Http(flags) => http(flags)?,
         ProbeCommand::Hold(flags) => hold(flags)?,
     };
+    let given = world.environment.get("MESHPROBE_VANTAGE").filter(|text| !text.is_empty());
+    if let (None, Some(text)) = (request.common.vantage, given) {
+        let vantage = text.parse().map_err(|error| {
+            Misuse(format!("MESHPROBE_VANTAGE=`{text}` in the environment: {error}"))
+        })?;
+        request.common.vantage = Some(vantage);
+    }
     let spec = request
         .module
         .aim(&request.address)
         .map_err(|error| Misuse(format!("`{}`: {error}", request.address)))?;
-    let resolver = Resolver::load(&request.common.resolv_conf, Path::new("/etc/hosts"))
-        .map_err(|error| Misuse(format!("{}: {error}", request.common.resolv_conf.display())))?;
+    let resolver =
+        Resolver::load(&request.common.resolv_conf, Path::new("/etc/hosts")).map_err(|error| {
+            let path = request.common.resolv_conf.display();
+            Misuse(format!("--resolv-conf {path}: {error}; name a file like /etc/resolv.conf"))
+        })?;
     let environment = Environment { resolver: Arc::new(resolver) };
     let probe = Probe::prepare(&spec, &environment)
-        .map_err(|error| Misuse(format!("{}: {error}", error.field)))?;
+        .map_err(|error| Misuse(format!("{}: {error}", flag(error.field))))?;
     Ok((request, probe, spec))
+}
+
+/// The flag that a module's field is given by.
+fn flag(field: &'static str) -> &'static str {
+    match field {
+        "tls.ca" => "--ca",
+        "tls.cert" => "--cert",
+        "tls.key" => "--key",
+        field => field,
+    }
 }
 
 async fn attempts(
     request: &Request,
     probe: &Probe,
     spec: &ProbeSpec,
-    vantage: Option<Vantage>,
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
     let common = &request.common;
     let mut verdicts = Vec::new();
+    // One for the whole row: in the pauses, too, Ctrl-C ends it.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let began = Instant::now();
     for n in 0..common.count {
         let slot = began + common.interval * n;
-        tokio::time::sleep_until(slot).await;
+        if n > 0 {
+            tokio::select! {
+                () = tokio::time::sleep_until(slot) => {}
+                _ = interrupt.recv() => break,
+            }
+        }
         let lag = if n == 0 { Duration::ZERO } else { slot.elapsed() };
-        let (outcome, interrupted) = interruptible(probe).await;
-        let attempt = judged(request, spec, vantage, outcome, lag);
+        let (outcome, interrupted) = interruptible(probe, &mut interrupt).await;
+        let attempt = judged(request, spec, outcome, lag);
         match common.output {
             Output::Json => writeln!(out, "{}", serde_json::to_string(&attempt)?)?,
             Output::Text if common.count == 1 => render::attempt(&attempt, out)?,
@@ -116,28 +141,22 @@ pub(crate) fn exit(verdicts: &[Verdict]) -> Exit {
 }
 
 /// Executes `probe` until it ends or Ctrl-C comes.
-async fn interruptible(probe: &Probe) -> (Outcome, bool) {
+async fn interruptible(probe: &Probe, interrupt: &mut Signal) -> (Outcome, bool) {
     let (started_at, started) = (SystemTime::now(), Instant::now());
     tokio::select! {
         outcome = probe.attempt() => (outcome, false),
-        _ = tokio::signal::ctrl_c() => {
+        _ = interrupt.recv() => {
             let fault = Fault::new(Reason::Cancelled, "interrupted");
             (Outcome::spoiled(started_at, started.elapsed(), fault), true)
         }
     }
 }
 
-fn judged(
-    request: &Request,
-    spec: &ProbeSpec,
-    vantage: Option<Vantage>,
-    outcome: Outcome,
-    lag: Duration,
-) -> Attempt {
+fn judged(request: &Request, spec: &ProbeSpec, outcome: Outcome, lag: Duration) -> Attempt {
     let subject = Subject {
         probe: spec.kind(),
         target: &label(&request.address),
-        vantage,
+        vantage: request.common.vantage,
         via: None,
         expect: &spec.expect,
     };
@@ -225,6 +244,9 @@ fn http(flags: HttpFlags) -> Result<Request, Misuse> {
 }
 
 fn hold(flags: HoldFlags) -> Result<Request, Misuse> {
+    if flags.heartbeat > flags.hold {
+        return Err(Misuse("--heartbeat is longer than --hold: none would be sent".to_owned()));
+    }
     let module = HoldModule {
         heartbeat: flags.heartbeat,
         hold: flags.hold,

@@ -30,7 +30,7 @@ pub(crate) fn line(attempt: &Attempt, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "{} {probe} {target} {verdict} in {took}: ", verdict.mark())?;
     match &attempt.failure {
         None => write!(out, "{expect}")?,
-        Some(failure) => write!(out, "{failure}")?,
+        Some(failure) => write!(out, "{}", inert(&failure.to_string()))?,
     }
     match attempt.because {
         Some(because) => writeln!(out, " ({because})"),
@@ -46,7 +46,27 @@ pub(crate) fn tally(verdicts: &[Verdict], out: &mut dyn Write) -> io::Result<()>
             format!("{} {verdict}", verdicts.iter().filter(|given| *given == verdict).count())
         })
         .collect();
-    writeln!(out, "{} attempts: {}", verdicts.len(), counts.join(", "))
+    let attempts = counted(verdicts.len() as u64, "attempt");
+    writeln!(out, "{attempts}: {}", counts.join(", "))
+}
+
+/// A count with its noun.
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Text of others on one line that moves no cursor: control characters are shown as escapes.
+pub(crate) fn inert(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Besides the control characters, those that turn the direction of writing.
+        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            shown.extend(c.escape_debug());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// A duration with three digits and its unit.
@@ -65,17 +85,22 @@ fn facts(facts: &Facts, out: &mut dyn Write) -> io::Result<()> {
     if let Some(address) = facts.remote_address {
         write!(out, "    address: {address}")?;
         if let Some(tcp) = &facts.tcp {
-            write!(out, ", rtt {}, {} retransmits", human(tcp.rtt), tcp.retransmits)?;
+            let retransmits = counted(tcp.retransmits.into(), "retransmit");
+            write!(out, ", rtt {}, {retransmits}", human(tcp.rtt))?;
         }
         writeln!(out)?;
     }
     if let Some(dns) = &facts.dns {
         let rcode = dns.rcode.as_deref().unwrap_or("no reply");
         let server = dns.server.map(|server| format!(" from {server}")).unwrap_or_default();
-        writeln!(out, "    dns: {} {rcode}{server}: {}", dns.name, dns.answers.join(", "))?;
+        write!(out, "    dns: {} {rcode}{server}", inert(&dns.name))?;
+        match dns.answers.as_slice() {
+            [] => writeln!(out)?,
+            answers => writeln!(out, ": {}", inert(&answers.join(", ")))?,
+        }
     }
     if let Some(tls) = &facts.tls {
-        let alpn = tls.alpn.as_deref().unwrap_or("none");
+        let alpn = inert(tls.alpn.as_deref().unwrap_or("none"));
         writeln!(out, "    tls: {}, alpn {alpn}", tls.version.unwrap_or("no session"))?;
         for certificate in &tls.chain {
             let days = |time: std::time::SystemTime| {
@@ -85,21 +110,28 @@ fn facts(facts: &Facts, out: &mut dyn Write) -> io::Result<()> {
             let left = days(certificate.not_after);
             let left =
                 if left < 0.0 { "expired".to_owned() } else { format!("{left:.1} days left") };
-            writeln!(out, "      {} by {}, {left}", certificate.subject, certificate.issuer)?;
+            let (subject, issuer) = (inert(&certificate.subject), inert(&certificate.issuer));
+            writeln!(out, "      {subject} by {issuer}, {left}")?;
         }
         if let Some(id) = &tls.peer_spiffe_id {
-            writeln!(out, "      {id}")?;
+            writeln!(out, "      {}", inert(id))?;
         }
     }
     if let Some(http) = &facts.http {
-        writeln!(out, "    http: {} {}, {} bytes", http.version, http.status, http.body_bytes)?;
+        writeln!(
+            out,
+            "    http: {} {}, {}",
+            http.version,
+            http.status,
+            counted(http.body_bytes, "byte")
+        )?;
     }
     if let Some(hold) = &facts.hold {
         writeln!(
             out,
-            "    hold: {} with {} heartbeats, the slowest {}",
+            "    hold: {} with {}, the slowest {}",
             human(hold.held),
-            hold.heartbeats,
+            counted(hold.heartbeats, "heartbeat"),
             human(hold.slowest_heartbeat)
         )?;
     }

@@ -1,6 +1,6 @@
 //! `meshprobe agent` and `meshprobe lab`: the commands that run until they are told to end.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 
 use crate::agent;
 use crate::cli::flags::{AgentFlags, LogFormat};
@@ -17,12 +17,34 @@ pub(crate) fn agent(flags: AgentFlags, world: &World, err: &mut dyn Write) -> an
         LogFormat::Json => telemetry::Format::Json,
     };
     let filter = world.environment.get("MESHPROBE_LOG").map_or("info", String::as_str);
-    telemetry::start(format, filter);
-    runtime()?.block_on(async {
+    telemetry::start(format, filter, io::stderr().is_terminal() && colours(world));
+    let run = runtime()?.block_on(async {
         let stop = drain::on_signal()?;
         agent::run(flags.config, world.environment.clone(), stop).await
-    })?;
-    Ok(Exit::Met)
+    });
+    match run {
+        Err(error) if port_is_taken(&error) => Err(anyhow::anyhow!(
+            "{error:#}; find who has the port with `ss -ltnp`, or change admin.listen or \
+             responder.listen"
+        )),
+        run => run.map(|()| Exit::Met),
+    }
+}
+
+fn port_is_taken(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::AddrInUse)
+}
+
+/// Whether a terminal is to be given more than plain lines (`TERM`, <https://no-color.org>).
+fn colours(world: &World) -> bool {
+    let plain = world.environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !plain && !is_dumb(world)
+}
+
+/// Whether the terminal has told that it cannot move its cursor.
+fn is_dumb(world: &World) -> bool {
+    world.environment.get("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// The exit code is the worst verdict that the lab saw.
@@ -36,7 +58,7 @@ pub(crate) fn lab(
         nodes: flags.nodes,
         interval: flags.interval,
         duration: flags.duration,
-        terminal: world.terminal,
+        terminal: world.terminal.filter(|_| !is_dumb(world)),
     };
     let [_, violated, inconclusive] = runtime()?.block_on(async {
         let stop = drain::on_signal()?;

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::config;
 use crate::spec::{HttpVersion, Qtype, TlsVersion, Transport};
-use crate::target::Endpoint;
+use crate::target::{Endpoint, Vantage};
 
 /// A request header.
 pub(crate) type Header = (HeaderName, HeaderValue);
@@ -17,10 +18,44 @@ pub(crate) type Header = (HeaderName, HeaderValue);
 #[derive(Debug, Clone)]
 pub(crate) struct Escaped(pub(crate) Vec<u8>);
 
+/// A closed set of words, which help and completions then tell.
+pub(crate) fn one_of<T: Clone + Send + Sync + 'static>(
+    words: &'static [&'static str],
+    parse: fn(&str) -> Result<T, &'static str>,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(words).try_map(move |word| parse(&word))
+}
+
+pub(crate) const QTYPES: &[&str] = &["A", "AAAA", "SRV", "CNAME", "PTR", "TXT"];
+pub(crate) const TRANSPORTS: &[&str] = &["udp", "tcp"];
+pub(crate) const RCODES: &[&str] =
+    &["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
+pub(crate) const TLS_VERSIONS: &[&str] = &["1.2", "1.3"];
+pub(crate) const HTTP_VERSIONS: &[&str] = &["auto", "1.1", "2"];
+pub(crate) const VANTAGES: &[&str] = &["ambient", "plain"];
+
+pub(crate) fn vantage(text: &str) -> Result<Vantage, &'static str> {
+    text.parse().map_err(|_| "must be ambient or plain")
+}
+
 pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
     let duration = config::parse_duration(text);
-    let longer = duration.filter(|duration| !duration.is_zero());
-    longer.ok_or("must be longer than 0, a number with ms, s, m or h, e.g. 1500ms")
+    let fit = duration.filter(|duration| !duration.is_zero() && *duration <= DAY);
+    fit.ok_or("must be from 1ms to 24h, a number with ms, s, m or h, e.g. 1500ms")
+}
+
+/// What the configuration takes for an interval and for a heartbeat.
+pub(crate) fn pace(text: &str) -> Result<Duration, &'static str> {
+    let range = Duration::from_millis(10)..=Duration::from_secs(3600);
+    let pace = duration(text).ok().filter(|pace| range.contains(pace));
+    pace.ok_or("must be from 10ms to 1h, a number with ms, s, m or h, e.g. 1500ms")
+}
+
+pub(crate) fn hold(text: &str) -> Result<Duration, &'static str> {
+    let range = Duration::from_secs(1)..=Duration::from_secs(12 * 3600);
+    let hold = duration(text).ok().filter(|hold| range.contains(hold));
+    hold.ok_or("must be from 1s to 12h, a number with s, m or h, e.g. 5m")
 }
 
 pub(crate) fn share(text: &str) -> Result<f64, &'static str> {

@@ -128,6 +128,11 @@ impl Mistakes {
         }
     }
 
+    /// Whether further ones are only counted: they need no good words.
+    pub(super) fn are_many(&self) -> bool {
+        self.kept.borrow().len() >= MOST
+    }
+
     /// How many there are so far: a part was sound when decoding it leaves the count as it was.
     pub(super) fn count(&self) -> usize {
         self.kept.borrow().len() + self.more.get()

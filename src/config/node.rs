@@ -301,14 +301,27 @@ mod tests {
         );
     }
 
+    /// Place and problem of the one mistake that `text` is.
+    fn mistake(text: &str) -> (u32, u32, String) {
+        let mistake = Node::read(text).expect_err("unreadable");
+        (mistake.line, mistake.column, mistake.problem)
+    }
+
     #[test]
-    fn unreadable_text_is_one_mistake_on_one_line() {
-        assert_eq!(read("a: [1\nb: 2"), "");
-        assert_eq!(read("a:\n\t- b"), "");
-        assert_eq!(read("a: *nowhere"), "");
-        assert_eq!(read("a: !foo b"), "");
-        assert_eq!(read("a: 1\n---\nb: 2"), "");
-        assert_eq!(read(&"[".repeat(100)), "");
+    fn unreadable_text_is_one_mistake_at_its_place() {
+        let deep = "[".repeat(100);
+        for (text, line, column, word) in [
+            ("a: [1\nb: 2", 2, 2, "illegal placement of ':'"),
+            ("a:\n\t- b", 2, 2, "tabs"),
+            ("a: *nowhere", 1, 4, "unknown value"),
+            ("a: !foo b", 1, 9, "unsupported tag `!foo`"),
+            ("a: 1\n---\nb: 2", 3, 1, "second document"),
+            (deep.as_str(), 1, 33, "recursion limit"),
+        ] {
+            let (at_line, at_column, problem) = mistake(text);
+            assert_eq!((at_line, at_column), (line, column), "{text:?}: {problem}");
+            assert!(problem.contains(word) && !problem.contains('\n'), "{text:?}: {problem}");
+        }
     }
 
     #[test]
@@ -318,6 +331,7 @@ mod tests {
             let aliases = vec![format!("*a{}", level - 1); 9].join(",");
             text += &format!("a{level}: &a{level} [{aliases}]\n");
         }
-        assert_eq!(read(&text), "");
+        let (_, _, problem) = mistake(&text);
+        assert!(problem.contains("too large or too complex"), "{problem}");
     }
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::config::decode::{Field, Fields, listed};
-use crate::config::mistake::nearest;
 use crate::config::module::{
     KINDS, Question, TIMEOUT, expectation, kind_block, question, timeouts, unasked,
 };
@@ -215,7 +214,7 @@ fn find<'q>(field: &Field<'_>, modules: Option<&'q Questions>) -> Option<&'q Que
         return question.as_ref();
     }
     let names = || modules.keys().map(String::as_str);
-    let fix = match nearest(name, names()) {
+    let fix = match field.guess(name, names()) {
         Some(near) => format!("did you mean {near}?"),
         None if modules.is_empty() => "define it under `modules`".to_owned(),
         None => {
@@ -270,7 +269,7 @@ fn check_control(
     let target = &decoded[index];
     let Some(control) = seen.get(&name).map(|index| &decoded[*index]) else {
         let names = decoded.iter().filter_map(|d| d.name.as_ref());
-        let near = nearest(name.as_str(), names.map(TargetName::as_str));
+        let near = field.guess(name.as_str(), names.map(TargetName::as_str));
         let guess = near.map(|near| format!("did you mean {near}?"));
         let fix = guess.unwrap_or_else(|| "name another target of this file".to_owned());
         field.wrong("is not a target", fix);

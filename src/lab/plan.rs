@@ -64,7 +64,7 @@ modules:
   responder: {{ expect: status 2xx, http: {{ body_regex: '"node"' }} }}
   responder_warm: {{ expect: status 2xx, http: {{ keepalive: true }} }}
   responder_h2c: {{ expect: status 2xx, http: {{ version: "2" }} }}
-  held: {{ hold: {{ heartbeat: {interval}ms, hold: 10s }} }}
+  held: {{ hold: {{ heartbeat: {heartbeat}ms, hold: 2s }} }}
 targets:
   - {{ name: dns/service, module: service, address: {NAMESPACE} }}
   - {{ name: dns/service/tcp, module: service_tcp, address: {NAMESPACE} }}
@@ -72,6 +72,7 @@ targets:
   - {{ name: dns/no-such-name, module: no_such_name, address: absent.{NAMESPACE} }}
 "#,
         interval = interval.as_millis(),
+        heartbeat = interval.as_millis().min(1000),
         count = nodes.len(),
     );
     for Node { name, responder } in nodes {
@@ -82,7 +83,7 @@ targets:
             r#"  - {{ name: {name}/http, module: responder, address: "http://{name}.{NAMESPACE}:{port}/", via: pod_ip }}
   - {{ name: {name}/http/warm, module: responder_warm, address: "http://{responder}/", via: pod_ip }}
   - {{ name: {name}/h2c, module: responder_h2c, address: "http://{responder}/", via: pod_ip }}
-  - {{ name: {name}/hold, module: held, address: "http://{responder}/", via: pod_ip, interval: 5s }}
+  - {{ name: {name}/hold, module: held, address: "http://{responder}/", via: pod_ip, interval: 3s }}
 "#
         );
     }

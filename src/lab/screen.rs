@@ -49,12 +49,16 @@ impl Screen {
         let lines = table.lines(columns);
         // The line below the table belongs to the cursor.
         let shown = lines.len().min(rows.saturating_sub(1));
+        // A window made narrower cuts the lines instead of wrapping them.
+        write!(out, "\x1b[?7l")?;
         if self.drawn > 0 {
-            write!(out, "\x1b[{}A", self.drawn)?;
+            // The cursor may be behind an echoed `^C`.
+            write!(out, "\r\x1b[{}A", self.drawn)?;
         }
         for line in &lines[..shown] {
             writeln!(out, "{line}\x1b[K")?;
         }
+        write!(out, "\x1b[?7h")?;
         self.drawn = shown;
         out.flush()
     }
@@ -64,7 +68,7 @@ impl Screen {
         match self.terminal {
             Some((columns, _)) => {
                 if self.drawn > 0 {
-                    write!(out, "\x1b[{}A\x1b[J", self.drawn)?;
+                    write!(out, "\r\x1b[{}A\x1b[J", self.drawn)?;
                 }
                 table.lines(columns).iter().try_for_each(|line| writeln!(out, "{line}"))?;
             }

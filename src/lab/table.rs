@@ -117,13 +117,14 @@ impl Table {
         for name in &self.order {
             lines.push(match self.rows.get(name) {
                 Some(row) => row.line(name, name_width),
-                None => format!("  {name:name_width$}  waiting for its first slot"),
+                None => format!("  {name:name_width$}  waiting for its first result"),
             });
         }
         for line in &mut lines {
             if let Some((cut, _)) = line.char_indices().nth(width) {
                 line.truncate(cut);
             }
+            line.truncate(line.trim_end().len());
         }
         lines
     }

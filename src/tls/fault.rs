@@ -10,6 +10,11 @@ use crate::net;
 /// A detail longer than this, in characters, is cut: a certificate may carry thousands of names.
 const MAX_DETAIL: usize = 400;
 
+/// Whether `error` carries an error of TLS itself.
+pub fn is_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Error>())
+}
+
 /// Tells an I/O error of a TLS stream: rustls' own error when it carries one, the socket's
 /// otherwise. An end without close_notify is `closed`.
 pub fn io_fault(error: &io::Error) -> Fault {

@@ -222,62 +222,7 @@ targets:
   via: cluster_ip
 ",
     );
-    assert_eq!(
-        config.to_yaml(),
-        r#"node: node-1
-admin:
-  listen: "0.0.0.0:9850"
-  max_connections: 64
-  max_probes: 16
-  probe_networks: []
-responder:
-  listen: ["0.0.0.0:9851"]
-  max_connections: 256
-  max_body: 64KiB
-  max_requests_per_second: 1000
-  idle_timeout: 5m
-limits:
-  max_in_flight: 1024
-  max_schedule_lag: 250ms
-buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
-resolv_conf: /etc/resolv.conf
-modules:
-  web:
-    expect: "status 2xx,404"
-    timeout: 2s
-    timeouts:
-      connect: 500ms
-    http:
-      method: GET
-      headers:
-        accept: "*/*"
-      version: auto
-      body_limit: 1MiB
-      redirects: 0
-      decompress: false
-      keepalive: false
-      tls:
-        verify: name
-      ip: v4
-targets:
-  - name: coredns/service
-    address: "10.96.0.10:53"
-    interval: 5s
-    jitter: 0.1
-    max_in_flight: 4
-    via: cluster_ip
-    expect: reply
-    timeout: 2s
-    dns:
-      name: kubernetes.default.svc.cluster.local
-      qtype: A
-      transport: udp
-      retries: 0
-      search: "off"
-      rcodes: [NOERROR]
-      min_answers: 1
-"#
-    );
+    assert_eq!(config.to_yaml(), include_str!("effective.yaml"));
     assert_eq!(good(&config.to_yaml()), config);
 }
 

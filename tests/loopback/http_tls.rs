@@ -160,11 +160,11 @@ async fn a_server_that_speaks_first_after_mutual_tls_is_understood() {
 }
 
 #[tokio::test]
-async fn a_missing_client_certificate_is_an_alert_in_tls() {
+async fn a_missing_client_certificate_is_an_alert_before_the_request() {
     let pki = Pki::new();
     let address = pki.server(&["h2", "http/1.1"], true).await;
     let outcome = ask(https(pki.settings()), format!("https://{address}/")).await;
-    assert_failed(&outcome, Phase::Tls, Reason::TlsAlert);
+    assert_failed(&outcome, Phase::Processing, Reason::TlsAlert);
 }
 
 #[tokio::test]

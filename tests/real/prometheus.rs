@@ -3,9 +3,10 @@
 mod agent;
 mod fixture;
 
+use std::process::Command;
 use std::time::Duration;
 
-use super::support::fetch;
+use super::support::{fetch, tool};
 use fixture::{Prometheus, check_metrics};
 
 /// How long a series may take from its target into an answer.
@@ -31,4 +32,12 @@ fn promtool_accepts_a_good_exposition() {
 #[should_panic(expected = "counter metrics should have")]
 fn promtool_complaints_are_failures() {
     check_metrics("# HELP a Counts a.\n# TYPE a counter\na 1\n");
+}
+
+#[test]
+fn the_scrape_configuration_that_we_ship_is_a_good_one() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/prometheus.yml");
+    let check = Command::new(tool("promtool")).args(["check", "config", file]).output();
+    let check = check.expect("promtool runs");
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
 }

@@ -78,7 +78,13 @@ fn method(field: &Field<'_>) -> Option<Method> {
 
 fn headers(field: &Field<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
-    for entry in field.entries() {
+    let mut entries = field.entries();
+    if entries.len() > MOST_HEADERS {
+        let problem = format!("has {} headers", entries.len());
+        field.wrong(problem, format!("write at most {MOST_HEADERS}"));
+        entries.truncate(MOST_HEADERS);
+    }
+    for entry in entries {
         let Some(name) = header_name(&entry) else {
             continue;
         };
@@ -95,10 +101,6 @@ fn headers(field: &Field<'_>) -> Vec<(HeaderName, HeaderValue)> {
             value.set_sensitive(is_secret(name.as_str()));
             (name.clone(), value)
         }));
-    }
-    if headers.len() > MOST_HEADERS {
-        let problem = format!("has {} headers", headers.len());
-        field.wrong(problem, format!("write at most {MOST_HEADERS}"));
     }
     headers
 }

@@ -12,7 +12,7 @@ use crate::probe::http::body::Sink;
 use crate::probe::http::exchange::{Connection, Reply};
 use crate::probe::http::request::Prepared;
 use crate::probe::http::wire::{Watch, Wire};
-use crate::probe::journal::Journal;
+use crate::probe::journal::{Journal, bounded};
 use crate::probe::{Environment, PrepareError, tcp};
 use crate::spec::{HttpUrl, HttpVersion, IpPreference, TlsSettings};
 use crate::target::Host;
@@ -106,7 +106,7 @@ impl Dialer {
         })
     }
 
-    /// The phase `tls`: the handshake, the server's verdict on our certificate, and ALPN.
+    /// The phase `tls`: the handshake and ALPN; then the server's verdict on our certificate.
     async fn secure(
         &self,
         journal: &mut Journal,
@@ -116,10 +116,7 @@ impl Dialer {
         let client = self.tls.as_ref().expect("loaded when https can be asked");
         let mut facts = None;
         let shaking = async {
-            let mut stream = client.handshake(stream, host, &mut facts).await?;
-            if let Some(facts) = &facts {
-                tls::settle(&mut stream, facts).await?;
-            }
+            let stream = client.handshake(stream, host, &mut facts).await?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             if self.version == HttpVersion::Http2 && !http2 {
                 let detail = "the server did not agree on h2 by ALPN";
@@ -128,8 +125,14 @@ impl Dialer {
             Ok((stream, http2))
         };
         let shaken = journal.phase(Phase::Tls, shaking).await;
-        journal.facts.tls = facts;
-        let (stream, http2) = shaken?;
+        journal.facts.tls.clone_from(&facts);
+        let (mut stream, http2) = shaken?;
+        // A rejection fails in `processing`, as it does for the tls probe; waiting for an
+        // acceptance is part of no phase.
+        let settling = tls::settle(&mut stream, facts.as_ref().expect("told by a handshake"));
+        let deadline = journal.phase_deadline(Phase::Processing);
+        let settled = bounded(deadline, Instant::now(), settling).await;
+        settled.map_err(|fault| fault.during(Phase::Processing))?;
         self.begin(Wire::tls(stream), http2).await
     }
 
@@ -186,6 +189,7 @@ impl Line {
     pub(in crate::probe) fn note(&self, journal: &mut Journal) {
         let stamps = self.watch.stamps();
         journal.note_reply_bytes(stamps.received() - self.received_before);
+        journal.facts.local_address = stamps.local_addr();
         journal.facts.tcp = stamps.tcp_facts().map(|mut facts| {
             facts.retransmits = facts.retransmits.saturating_sub(self.retransmits_before);
             facts

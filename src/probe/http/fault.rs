@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io;
 
 use crate::failure::{Fault, Reason};
-use crate::tls::io_fault;
+use crate::tls::{io_fault, is_tls};
 
 /// Tells an error of an HTTP/1.1 exchange.
 pub(super) fn http1_fault(error: &hyper::Error) -> Fault {
@@ -47,8 +47,7 @@ pub(super) fn http1_fault(error: &hyper::Error) -> Fault {
 /// Tells an I/O error that passed through hyper, which adds its own for a bad body framing.
 fn carried(error: &io::Error) -> Fault {
     let framing = matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
-    let tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-    if framing && !tls && error.raw_os_error().is_none() {
+    if framing && !is_tls(error) && error.raw_os_error().is_none() {
         return Fault::new(Reason::HttpMalformed, error.to_string());
     }
     io_fault(error)

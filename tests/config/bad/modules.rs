@@ -174,7 +174,7 @@ fn http_requests_are_checked() {
             r#"4:15: modules.a.http.method: "get" is not a method; did you mean GET?"#,
             "5:16: modules.a.http.version: 3 is not a known word; did you mean 2? write auto, 1.1 or 2",
             "6:13: modules.a.http.body: is a list; write a single value, or leave the key out",
-            r#"7:19: modules.a.http.body_regex: "a{99999999}" is not a regular expression: Compiled regex exceeds size limit of 1048576 bytes; mend it; a literal ( [ { . * + ? needs a backslash"#,
+            r#"7:19: modules.a.http.body_regex: "a{99999999}" is not a regular expression: Compiled regex exceeds size limit of 262144 bytes; mend it; a literal ( [ { . * + ? needs a backslash"#,
             r#"8:19: modules.a.http.body_limit: "2GiB" is out of range; write at most 1GiB"#,
             "9:18: modules.a.http.redirects: 21 is out of range; write a whole number from 0 to 20, without quotes",
             r#"10:19: modules.a.http.decompress: "yes" is text; write true or false, without quotes"#,
