@@ -1,7 +1,6 @@
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
-use super::support::{GRACE, agent, get, http, metrics, request, send, silent, value};
+use super::support::{GRACE, agent, connect, get, http, metrics, request, send, silent, value};
 
 #[tokio::test]
 async fn every_page_is_served() {
@@ -90,7 +89,7 @@ async fn one_connection_too_many_is_closed_at_once() {
     let agent = agent("admin: { max_connections: 2 }\ntargets: []").await;
     let mut held = Vec::new();
     for _ in 0..2 {
-        let mut stream = TcpStream::connect(agent.admin_addr()).await.expect("a place");
+        let mut stream = connect(agent.admin_addr()).await.expect("a place");
         let request = b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n";
         tokio::io::AsyncWriteExt::write_all(&mut stream, request).await.expect("a place");
         assert_ne!(stream.read(&mut [0; 1024]).await.expect("a response"), 0);
@@ -124,7 +123,7 @@ async fn an_agent_that_ends_is_not_ready_and_cancels_what_is_under_way() {
     agent.stop(GRACE).await;
     let cancelled = attempts.recv().await.expect("it was under way");
     assert_eq!(cancelled.failure.expect("cut short").reason.as_str(), "cancelled");
-    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    assert!(connect(address).await.is_err(), "nobody listens any more");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use super::support::{Response, send, value};
+use super::support::{Response, connect, send, value};
 
 /// A running agent that does not outlive its test.
 struct Process {
@@ -61,7 +61,7 @@ impl Process {
 
     async fn get(&self, path: &str) -> Option<Response> {
         // Not yet listening is nothing wrong.
-        tokio::net::TcpStream::connect(self.admin).await.ok()?;
+        connect(self.admin).await.ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         send(self.admin, request.as_bytes()).await
     }
