@@ -111,7 +111,7 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
     for target in &targets {
         if let Some(spec) = &target.spec {
             let block = target.block.clone();
-            origins.targets.insert(spec.name.clone(), block);
+            origins.targets.entry(spec.name.clone()).or_insert(block);
         }
     }
     for (name, question) in &modules {
