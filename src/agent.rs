@@ -20,10 +20,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::attempt::Attempt;
 use crate::config::{Config, Mistake};
 use crate::metrics::{Metrics, Settings};
 use crate::net::Resolver;
-use crate::outcome::Attempt;
 use crate::plan;
 use crate::probe::Environment;
 use crate::responder::Responder;

@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::Agent;
+use crate::attempt::Attempt;
 use crate::config::{Identity, ResponderConfig};
 use crate::net::Resolver;
 use crate::net::dns::SearchList;
-use crate::outcome::Attempt;
 use crate::responder::Responder;
 use crate::target::Vantage;
 use screen::Screen;

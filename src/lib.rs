@@ -1,10 +1,11 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
-//! Layers, each importing only downwards: vocabulary (`target outcome failure expectation
-//! schedule spec`), edges (`config net tls drain telemetry`), capabilities (`probe metrics
+//! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
+//! attempt schedule spec`), edges (`config net tls drain telemetry`), capabilities (`probe metrics
 //! responder window`), engine (`runner plan`), roles (`agent lab`), and `cli`.
 
 pub mod agent;
+pub mod attempt;
 pub mod cli;
 pub mod config;
 pub mod drain;

@@ -16,8 +16,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use metrics::{Counter, Gauge, Histogram, Key, Label};
 use metrics_util::registry::Registry;
 
+use crate::attempt::Attempt;
 use crate::failure::Reason;
-use crate::outcome::Attempt;
 use crate::target::{ProbeKind, TargetName, Vantage, Via};
 use cells::Cells;
 pub use exposition::Exposition;

@@ -10,9 +10,7 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::expectation::{Expectation, Verdict, judge};
 use crate::failure::{Failure, Fault, Phase};
-use crate::target::{ProbeKind, TargetName, Vantage, Via};
 
 /// How long each phase took; a phase that did not run has no value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -267,97 +265,18 @@ impl Outcome {
     }
 }
 
-/// Whose attempt it is: what an [`Attempt`] says besides its outcome.
-#[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
-    /// The kind of probe.
-    pub probe: ProbeKind,
-    /// Name of the target.
-    pub target: &'a TargetName,
-    /// From which side of the mesh.
-    pub vantage: Option<Vantage>,
-    /// Through what the target is addressed.
-    pub via: Option<Via>,
-    /// What was stated.
-    pub expect: &'a Expectation,
-}
-
-/// One execution of a probe, judged: what `probe -o json` prints.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Attempt {
-    /// The kind of probe.
-    pub probe: ProbeKind,
-    /// Name of the target.
-    pub target: TargetName,
-    /// From which side of the mesh.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub vantage: Option<Vantage>,
-    /// Through what the target was addressed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub via: Option<Via>,
-    /// Wall clock at the start.
-    #[serde(serialize_with = "rfc3339")]
-    pub started_at: SystemTime,
-    /// Start to end, monotonic.
-    #[serde(rename = "duration_seconds", serialize_with = "seconds")]
-    pub duration: Duration,
-    /// How much later than its slot the attempt began.
-    #[serde(rename = "schedule_lag_seconds", serialize_with = "seconds")]
-    pub schedule_lag: Duration,
-    /// Where the time went.
-    pub phases: Phases,
-    /// Whether the exchange completed as stated; exactly `failure == null`.
-    pub success: bool,
-    /// What kept it from that.
-    pub failure: Option<Failure>,
-    /// What was stated.
-    pub expect: Expectation,
-    /// Statement against outcome.
-    pub verdict: Verdict,
-    /// Why a verdict is inconclusive or met although the exchange failed, in words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub because: Option<&'static str>,
-    /// What was seen.
-    pub facts: Facts,
-}
-
-impl Attempt {
-    /// Judges `outcome`, with the outcome of its positive control where there was one.
-    pub fn judged(
-        subject: Subject<'_>,
-        outcome: Outcome,
-        control: Option<&Outcome>,
-        schedule_lag: Duration,
-    ) -> Self {
-        let judgement = judge(subject.expect, &outcome, control);
-        Self {
-            probe: subject.probe,
-            target: subject.target.clone(),
-            vantage: subject.vantage,
-            via: subject.via,
-            started_at: outcome.started_at,
-            duration: outcome.duration,
-            schedule_lag,
-            phases: outcome.phases,
-            success: judgement.failure.is_none(),
-            failure: judgement.failure,
-            expect: subject.expect.clone(),
-            verdict: judgement.verdict,
-            because: judgement.because,
-            facts: outcome.facts,
-        }
-    }
-}
-
 fn is_zero(value: &u32) -> bool {
     *value == 0
 }
 
-fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn seconds<S: Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.as_secs_f64())
 }
 
-fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     let text = OffsetDateTime::from(*time).format(&Rfc3339).map_err(serde::ser::Error::custom)?;
     serializer.serialize_str(&text)
 }

@@ -5,8 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::attempt::{Attempt, Subject};
 use crate::config::{Config, Mistake};
-use crate::outcome::{Attempt, Outcome, Subject};
+use crate::outcome::Outcome;
 use crate::probe::{Environment, Probe};
 use crate::spec::{Ask, Roots, TargetSpec, TlsSettings};
 use crate::target::{TargetName, Vantage};

@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::attempt::Attempt;
 use crate::config::{Identity, Limits};
-use crate::outcome::Attempt;
 use crate::plan::Target;
 use crate::schedule::Schedule;
 use crate::target::TargetName;

@@ -12,9 +12,9 @@ use sketches_ddsketch::{Config as SketchConfig, DDSketch};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::attempt::Attempt;
 use crate::expectation::{Expectation, Verdict};
 use crate::failure::Reason;
-use crate::outcome::Attempt;
 use crate::target::{ProbeKind, TargetName, Vantage, Via};
 
 /// Length of a window.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Modules by layer, lowest first. A module imports itself, its children and lower layers; within
 /// a layer only what `WITHIN_LAYER` names.
 const LAYERS: &[&[&str]] = &[
-    &["target", "outcome", "failure", "expectation", "schedule", "spec"],
+    &["target", "failure", "outcome", "expectation", "attempt", "schedule", "spec"],
     &["config", "net", "tls", "drain", "telemetry"],
     &["probe", "metrics", "responder", "window"],
     &["runner", "plan"],

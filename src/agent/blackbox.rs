@@ -11,10 +11,11 @@ use hyper::body::Incoming;
 use url::form_urlencoded;
 
 use crate::agent::admin::{Admin, Questions, Reply, exposition, text, whole};
+use crate::attempt::{Attempt, Subject};
 use crate::expectation::Expectation;
 use crate::failure::{Fault, Phase, Reason};
 use crate::net::Resolver;
-use crate::outcome::{Attempt, Facts, Outcome, Phases, Subject};
+use crate::outcome::{Facts, Outcome, Phases};
 use crate::probe::{Environment, Probe};
 use crate::spec::{Ask, IpPreference, ProbeSpec};
 use crate::target::{Host, TargetName};

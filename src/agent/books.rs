@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
 
+use crate::attempt::Attempt;
 use crate::metrics::Metrics;
-use crate::outcome::Attempt;
 use crate::plan::Target;
 use crate::runner::{Missed, Sink};
 use crate::target::TargetName;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
+use crate::attempt::Attempt;
 use crate::cli::flags::{CheckFlags, CheckOutput};
 use crate::cli::{Exit, World, config_command, probe, render};
 use crate::expectation::Verdict;
 use crate::net::Resolver;
-use crate::outcome::Attempt;
 use crate::probe::Environment;
 use crate::target::ProbeKind;
 use crate::{plan, runner};

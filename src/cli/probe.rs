@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
+use crate::attempt::{Attempt, Subject};
 use crate::cli::flags::{
     CommonFlags, DnsFlags, HoldFlags, HttpFlags, IpFlags, Output, ProbeCommand, TcpFlags, TlsFlags,
     TrustFlags,
@@ -16,7 +17,7 @@ use crate::cli::{Exit, World, render};
 use crate::expectation::{Expectation, Verdict};
 use crate::failure::{Fault, Reason};
 use crate::net::Resolver;
-use crate::outcome::{Attempt, Outcome, Subject};
+use crate::outcome::Outcome;
 use crate::probe::{Environment, Probe};
 use crate::spec::{
     ClientIdentity, DnsModule, HoldModule, HttpModule, IpFamily, IpPreference, Module, ModuleKind,

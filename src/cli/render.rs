@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use crate::attempt::Attempt;
 use crate::expectation::Verdict;
-use crate::outcome::{Attempt, Facts};
+use crate::outcome::Facts;
 
 /// One attempt in full.
 pub(crate) fn attempt(attempt: &Attempt, out: &mut dyn Write) -> io::Result<()> {

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
+use crate::attempt::Attempt;
 use crate::lab::table::{Change, Table};
-use crate::outcome::Attempt;
 
 /// Columns when the output is no terminal.
 const PLAIN_WIDTH: usize = 200;

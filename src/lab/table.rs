@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::attempt::Attempt;
 use crate::expectation::Verdict;
 use crate::failure::Failure;
-use crate::outcome::Attempt;
 use crate::target::TargetName;
 
 /// Latencies kept per target for the percentile; older ones make room.

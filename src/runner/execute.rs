@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::attempt::Attempt;
 use crate::expectation::{Expectation, judge};
 use crate::failure::{Blame, Failure, Fault, Phase, Reason};
-use crate::outcome::{Attempt, Outcome};
+use crate::outcome::Outcome;
 use crate::plan::Target;
 use crate::probe::Probe;
 

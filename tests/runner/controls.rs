@@ -1,6 +1,6 @@
+use meshprobe::attempt::Attempt;
 use meshprobe::expectation::Verdict;
 use meshprobe::failure::Reason;
-use meshprobe::outcome::Attempt;
 use meshprobe::runner::once;
 
 use super::support::{Server, reason, targets};

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use meshprobe::attempt::Attempt;
 use meshprobe::config::{self, Config};
 use meshprobe::failure::Reason;
-use meshprobe::outcome::Attempt;
 use meshprobe::plan::{self, Target};
 use meshprobe::probe::Environment;
 use meshprobe::runner::{Missed, Runner, Sink};

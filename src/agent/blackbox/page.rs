@@ -7,9 +7,10 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::attempt::Attempt;
 use crate::expectation::Verdict;
 use crate::failure::{Phase, Reason};
-use crate::outcome::{Attempt, CertificateFacts, HttpFacts, TlsFacts};
+use crate::outcome::{CertificateFacts, HttpFacts, TlsFacts};
 use crate::target::ProbeKind;
 
 /// Lines of the text format.
