@@ -54,7 +54,8 @@ async fn attempt(
     let questions = admin.questions();
     let module = questions.modules.get(&query.module).ok_or_else(|| {
         let known: Vec<&str> = questions.modules.keys().map(String::as_str).collect();
-        bad(format!("unknown module `{}`; known: {}", query.module, known.join(", ")))
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        bad(format!("unknown module `{}`; known: {known}", query.module))
     })?;
     let mut spec = module
         .aim(&query.target)

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
 use crate::failure::{Fault, Reason};
 use crate::net;
@@ -28,6 +28,11 @@ fn tls_fault(error: &Error) -> Fault {
             let detail = format!("the peer sent alert {}", alert_name(*alert));
             return Fault::new(Reason::TlsAlert, detail);
         }
+        // webpki's own words for what rustls has no variant for.
+        Error::InvalidCertificate(CertificateError::Other(other)) => {
+            let detail = format!("the certificate is not accepted: {}", webpki_words(other));
+            return Fault::new(Reason::CertUntrusted, shorten(detail));
+        }
         Error::InvalidCertificate(certificate) => certificate_reason(certificate),
         Error::InappropriateMessage { .. }
         | Error::InappropriateHandshakeMessage { .. }
@@ -52,6 +57,14 @@ fn tls_fault(error: &Error) -> Fault {
         _ => Reason::Unclassified,
     };
     Fault::new(reason, shorten(error.to_string()))
+}
+
+/// Says in words what people meet: a certificate made by `openssl req -x509` is a CA.
+fn webpki_words(error: &OtherError) -> String {
+    match error.to_string().as_str() {
+        "CaUsedAsEndEntity" => "the server shows a CA certificate as its own".to_owned(),
+        other => other.to_owned(),
+    }
 }
 
 fn certificate_reason(error: &CertificateError) -> Reason {
