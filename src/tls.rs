@@ -197,13 +197,16 @@ fn describe_session(session: &rustls::ClientConnection, facts: &mut TlsFacts) {
 ///
 /// In TLS 1.3 the client believes it is done before the server has looked at its certificate, and
 /// writing first can lose the alert `certificate_required` to a RST. Acceptance shows as a session
-/// ticket; a server that sends none is taken as accepting after 250 ms of silence.
+/// ticket; a server that sends none is taken as accepting after 250 ms and four round trips of
+/// silence, so that the alert of a distant server is not missed.
 pub async fn settle(stream: &mut TlsStream<Stream>, facts: &TlsFacts) -> Result<(), Fault> {
     let asked = facts.client_certificate_requested == Some(true);
     if !asked || stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
         return Ok(());
     }
-    match timeout_at(Instant::now() + SETTLE, answer(stream)).await {
+    let round_trip = stream.get_ref().0.stamps().tcp_facts().map(|facts| facts.rtt);
+    let patience = SETTLE + round_trip.unwrap_or_default() * 4;
+    match timeout_at(Instant::now() + patience, answer(stream)).await {
         Ok(answer) => answer,
         Err(_) => Ok(()),
     }

@@ -17,8 +17,8 @@ pub fn io_fault(error: &io::Error) -> Fault {
 
 /// Linux `errno` values of connect(2), send(2), recv(2) and socket(2).
 ///
-/// EPERM is a local packet filter, EINVAL and the like are our own mistakes: they are not listed,
-/// so that they show up as `unclassified` instead of being blamed on the network.
+/// EPERM is a packet filter of this machine. EINVAL and the like are our own mistakes: they are not
+/// listed, so that they show up as `unclassified` instead of being blamed on the network.
 fn errno_reason(errno: Errno) -> Reason {
     const TABLE: &[(Errno, Reason)] = &[
         (Errno::ECONNREFUSED, Reason::Refused),

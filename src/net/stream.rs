@@ -19,8 +19,7 @@ use crate::outcome::TcpFacts;
 
 /// A fresh TCP connection whose reads carry the kernel's receive timestamps.
 ///
-/// Cheap to clone through [`Stream::stamps`]; the probe keeps the stamps while a library owns
-/// the stream.
+/// The probe keeps its [`Stream::stamps`] while a library owns the stream.
 #[derive(Debug)]
 pub struct Stream {
     shared: Arc<Shared>,
@@ -43,7 +42,6 @@ struct Shared {
     last_read: AtomicU64,
     first_write: AtomicU64,
     received: AtomicU64,
-    sent: AtomicU64,
 }
 
 impl Stream {
@@ -61,7 +59,6 @@ impl Stream {
                 last_read: AtomicU64::new(0),
                 first_write: AtomicU64::new(0),
                 received: AtomicU64::new(0),
-                sent: AtomicU64::new(0),
             }),
         }
     }
@@ -105,11 +102,6 @@ impl Stamps {
         self.shared.received.load(Ordering::Relaxed)
     }
 
-    /// Bytes handed to the kernel since the connection was opened.
-    pub fn sent(&self) -> u64 {
-        self.shared.sent.load(Ordering::Relaxed)
-    }
-
     /// `TCP_INFO` of now; `None` when the kernel does not tell.
     pub fn tcp_facts(&self) -> Option<TcpFacts> {
         let info = getsockopt(&self.shared.socket, TcpInfo).ok()?;
@@ -117,11 +109,6 @@ impl Stamps {
             rtt: Duration::from_micros(info.tcpi_rtt.into()),
             retransmits: info.tcpi_total_retrans,
         })
-    }
-
-    /// The peer's address.
-    pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.shared.socket.peer_addr().ok()
     }
 
     /// This side's address.
@@ -175,8 +162,7 @@ impl Shared {
         let _ = self.first_read.compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    fn note_write(&self, before: Instant, bytes: usize) {
-        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    fn note_write(&self, before: Instant) {
         let nanos = self.since_opened(before);
         let _ = self.first_write.compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -217,7 +203,7 @@ impl AsyncWrite for Stream {
             let before = Instant::now();
             match shared.socket.try_write(buffer) {
                 Ok(bytes) => {
-                    shared.note_write(before, bytes);
+                    shared.note_write(before);
                     return Poll::Ready(Ok(bytes));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -25,6 +25,8 @@ pub struct Journal {
     timeouts: Timeouts,
     phases: Phases,
     reply_bytes: u64,
+    /// Time that passed on this machine after the network had done its part.
+    own_delay: Duration,
 }
 
 impl Journal {
@@ -38,6 +40,7 @@ impl Journal {
             timeouts,
             phases: Phases::default(),
             reply_bytes: 0,
+            own_delay: Duration::ZERO,
         }
     }
 
@@ -87,14 +90,15 @@ impl Journal {
         }
     }
 
+    /// This machine came `delay` late to look at what had happened: a timeout of what follows may
+    /// be its doing.
+    pub fn note_own_delay(&mut self, delay: Duration) {
+        self.own_delay += delay;
+    }
+
     /// Replaces the time of `phase` by a better one, e.g. one from kernel timestamps.
     pub fn set_phase(&mut self, phase: Phase, duration: Duration) {
         self.phases.set(phase, duration);
-    }
-
-    /// Adds time to `phase` that was measured elsewhere.
-    pub fn add_phase(&mut self, phase: Phase, duration: Duration) {
-        self.phases.add(phase, duration);
     }
 
     /// The attempt ended at `instant`, seen later; without it, it ends at [`Self::finish`].
@@ -118,6 +122,7 @@ impl Journal {
 
     /// Ends the attempt.
     pub fn finish(self, result: Result<(), Failure>) -> Outcome {
+        let result = result.map_err(|failure| self.blamed(failure));
         let ended = match (&result, self.ended) {
             (Ok(()), Some(ended)) => ended,
             (Ok(()), None) | (Err(_), _) => Instant::now(),
@@ -130,6 +135,16 @@ impl Journal {
             reply_bytes: self.reply_bytes,
             facts: self.facts,
         }
+    }
+
+    /// A timeout is our own fault when this machine ate the time that the peer should have had.
+    fn blamed(&self, failure: Failure) -> Failure {
+        if failure.reason != Reason::Timeout || self.own_delay <= LATE_DEADLINE {
+            return failure;
+        }
+        let (delay, told) = (self.own_delay, failure.detail);
+        let detail = format!("{told}, of which this machine was busy for {delay:.1?}");
+        Fault::new(Reason::ScheduleLag, detail).during(failure.phase)
     }
 }
 

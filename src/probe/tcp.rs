@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use regex::bytes::Regex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
 use crate::expectation::Expectation;
 use crate::failure::{Failure, Fault, Phase, Reason};
@@ -71,7 +72,7 @@ impl TcpProbe {
         }
         let stamps = stream.stamps();
         stamps.mark();
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let mut reply = Vec::new();
         journal
             .phase(Phase::Processing, async {
@@ -136,17 +137,20 @@ pub(super) async fn connect(
     address: SocketAddr,
     next: Phase,
 ) -> Result<Stream, Failure> {
+    let began = Instant::now();
     let connected = async {
         let stream = net::connect(address).await?;
         let took = stream.stamps().connect_time();
         Ok((stream, took))
     };
-    journal.measured(Phase::Connect, connected).await.map_err(|mut failure| {
+    let stream = journal.measured(Phase::Connect, connected).await.map_err(|mut failure| {
         if failure.reason == Reason::Reset {
             failure.phase = next;
         }
         failure
-    })
+    })?;
+    journal.note_own_delay(began.elapsed().saturating_sub(stream.stamps().connect_time()));
+    Ok(stream)
 }
 
 /// Appends what one read gives; the end of the stream is `closed`.

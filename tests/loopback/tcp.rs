@@ -123,3 +123,18 @@ async fn a_blocked_machine_is_not_blamed_on_the_network() {
     let (outcome, ()) = tokio::join!(ask(module(), address), blocker);
     assert_failed(&outcome, Phase::Processing, Reason::ScheduleLag);
 }
+
+#[tokio::test]
+async fn time_that_our_own_machine_ate_is_not_the_peers_timeout() {
+    let address = server(|stream| async move {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        drop(stream);
+    })
+    .await;
+    // The kernel connects at once; we come to look when most of the attempt's time is gone.
+    let blocker = async { std::thread::sleep(TIMEOUT * 3 / 4) };
+    let (outcome, ()) = tokio::join!(ask(module(), address), blocker);
+    assert_failed(&outcome, Phase::Processing, Reason::ScheduleLag);
+    let connect = outcome.phases.of(Phase::Connect).expect("it connected");
+    assert!(connect < TIMEOUT / 2, "the kernel's own time, not ours: {connect:?}");
+}

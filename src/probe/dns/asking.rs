@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Fault, Phase, Reason};
-
 use crate::net::dns::{self, Question, Reply, Tally};
 use crate::outcome::{DnsFacts, SearchStep};
 use crate::probe::journal::{Journal, bounded};
