@@ -210,7 +210,7 @@ async fn a_search_list_leads_to_the_service() {
 #[tokio::test]
 async fn a_frozen_server_times_out_over_both_transports_and_recovers() {
     let server = CoreDns::start().await;
-    server.daemon.signal("STOP");
+    server.daemon.freeze();
     for transport in [Transport::Udp, Transport::Tcp] {
         let asked = DnsModule { transport, ..module(server.address) };
         let outcome = within(asked, "web.mesh.test", Duration::from_millis(300)).await;

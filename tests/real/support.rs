@@ -130,7 +130,27 @@ impl Daemon {
         }
     }
 
-    /// Sends the server a signal, e.g. `HUP`, `STOP` or `CONT`.
+    /// Stops every thread of the server, and returns when the last of them stands still: a signal
+    /// is only queued by kill(2), and a busy machine lets another thread answer before it is seen.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+        let limit = Instant::now() + STOP_LIMIT;
+        while !self.stands_still() {
+            assert!(Instant::now() < limit, "{} does not stop", self.name);
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Whether each thread is in state `T` (proc(5): the state follows the name in brackets).
+    fn stands_still(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("procfs");
+        tasks.flatten().all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        })
+    }
+
+    /// Sends the server a signal, e.g. `HUP` or `CONT`.
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
         let _ = Command::new("/bin/sh").args(["-c", &kill]).stderr(Stdio::null()).status();

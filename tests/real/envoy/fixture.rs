@@ -68,7 +68,7 @@ impl Envoy {
 
     /// Stops the process where it is: the kernel goes on accepting for it.
     pub(crate) fn freeze(&self) {
-        self.daemon.signal("STOP");
+        self.daemon.freeze();
     }
 
     /// Lets it run again.
