@@ -8,14 +8,17 @@ TOOLS := target/tools
 REAL_THREADS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools lint deny
+.PHONY: help test mesh-netns tools lint deny
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
 test: tools ## all tests: pure, loopback, and against CoreDNS, Envoy, nginx, Prometheus
 	cargo test --locked
 	cargo test --locked --test real -- --test-threads=$(REAL_THREADS)
+
+mesh-netns: ## as root, with ZTUNNEL=/path/to/ztunnel: the real ztunnel and the lab's, row by row
+	cargo test --locked --test mesh_netns
 
 tools: ## install what the tests need; the second time at once
 	tests/tools.sh

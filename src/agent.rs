@@ -6,6 +6,7 @@
 mod admin;
 mod blackbox;
 mod books;
+mod membership;
 mod reload;
 
 use std::collections::BTreeMap;
@@ -16,21 +17,24 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attempt::Attempt;
 use crate::config::{Config, Mistake};
+use crate::identity;
 use crate::metrics::{Metrics, Settings};
 use crate::net::Resolver;
 use crate::plan;
 use crate::probe::Environment;
 use crate::responder::Responder;
 use crate::runner::Runner;
+use crate::tls::Mesh;
 use crate::window::Window;
 use admin::{Admin, Questions};
 use books::{Books, Follower};
+use membership::Membership;
 
 pub use reload::run;
 
@@ -50,6 +54,8 @@ pub struct Agent {
     /// Nothing when a resolver stands in.
     resolving: Option<Resolving>,
     environment: Environment,
+    /// Nothing when the agent takes no part in the mesh.
+    membership: Membership,
     servers: CancellationToken,
     tasks: TaskTracker,
 }
@@ -58,11 +64,12 @@ impl Agent {
     /// Starts the agent that `config` describes. `resolver` stands in for resolv.conf and hosts.
     pub async fn start(config: Config, resolver: Option<Resolver>) -> anyhow::Result<Self> {
         let resolving = resolver.is_none().then(|| Resolving::look(&config.resolv_conf));
-        let environment = environment(&config, resolver)?;
+        let environment = environment(&config, resolver, Arc::default())?;
         let targets = plan::prepare(&config, &environment, &[]).map_err(told)?;
         check_modules(&config, &environment).map_err(told)?;
         let metrics = Arc::new(Metrics::new(&settings(&config)));
         metrics.reloaded(true);
+        let membership = Membership::begin(config.mesh.as_ref(), &environment, &metrics)?;
         let window = Arc::new(Window::new(&config.identity.node, config.identity.vantage));
         let follower = Follower::default();
         let books = Books::new(Arc::clone(&metrics), Arc::clone(&window), Arc::clone(&follower));
@@ -102,6 +109,7 @@ impl Agent {
             follower,
             resolving,
             environment,
+            membership,
             servers,
             tasks,
         })
@@ -115,6 +123,11 @@ impl Agent {
     /// Where the responder listens; empty without one.
     pub fn responder_addrs(&self) -> &[SocketAddr] {
         &self.responder_addrs
+    }
+
+    /// How the agent stands in the mesh, and whenever that changes; `None` when it takes no part.
+    pub fn identity(&self) -> Option<watch::Receiver<identity::Status>> {
+        self.membership.status()
     }
 
     /// Every attempt from now on, as it is judged. A second follower gets nothing.
@@ -134,15 +147,26 @@ impl Agent {
     pub async fn apply(&mut self, config: Config) -> Result<Vec<&'static str>, Vec<Mistake>> {
         let resolving = self.resolving.is_some().then(|| Resolving::look(&config.resolv_conf));
         let resolves_as_before = resolving == self.resolving;
-        let environment = if resolves_as_before {
+        // Without a mesh nothing of the old one is to be left.
+        let left = config.mesh.is_none() && self.config.mesh.is_some();
+        let same = resolves_as_before && !left;
+        let mut environment = if resolves_as_before {
             self.environment.clone()
         } else {
-            environment(&config, None)
+            environment(&config, None, Arc::clone(&self.environment.mesh))
                 .map_err(|error| vec![Mistake::of_text(format!("{error:#}"), "mend resolv_conf")])?
         };
-        let previous = if resolves_as_before { self.runner.targets() } else { &[] };
+        if left {
+            environment.mesh = Arc::default();
+        }
+        let previous = if same { self.runner.targets() } else { &[] };
         let targets = plan::prepare(&config, &environment, previous)?;
         check_modules(&config, &environment)?;
+        let joins_anew = !resolves_as_before || config.mesh != self.config.mesh;
+        let new_membership = joins_anew
+            .then(|| self.membership.again(config.mesh.as_ref(), &environment))
+            .transpose()
+            .map_err(|error| vec![Mistake::of_text(format!("{error:#}"), "mend mesh")])?;
         let fixed = [
             ("node, zone, vantage", config.identity != self.config.identity),
             ("admin", config.admin != self.config.admin),
@@ -152,6 +176,9 @@ impl Agent {
         ];
         let questions = Questions { modules: config.modules.clone(), environment };
         self.environment = questions.environment.clone();
+        if let Some(new) = new_membership {
+            std::mem::replace(&mut self.membership, new).end().await;
+        }
         self.resolving = resolving;
         self.admin.ask(questions);
         self.runner.apply(targets).await;
@@ -163,6 +190,7 @@ impl Agent {
     pub async fn stop(mut self, grace: Duration) {
         self.admin.set_ready(false);
         self.runner.stop(grace).await;
+        self.membership.end().await;
         self.servers.cancel();
         self.tasks.close();
         let deadline = tokio::time::Instant::now() + grace;
@@ -184,13 +212,17 @@ impl Resolving {
     }
 }
 
-fn environment(config: &Config, resolver: Option<Resolver>) -> anyhow::Result<Environment> {
+fn environment(
+    config: &Config,
+    resolver: Option<Resolver>,
+    mesh: Arc<Mesh>,
+) -> anyhow::Result<Environment> {
     let resolver = match resolver {
         Some(resolver) => resolver,
         None => Resolver::load(&config.resolv_conf, Path::new(HOSTS))
             .with_context(|| format!("resolv_conf {}", config.resolv_conf.display()))?,
     };
-    Ok(Environment { resolver: Arc::new(resolver) })
+    Ok(Environment { resolver: Arc::new(resolver), mesh })
 }
 
 /// Modules that no target uses are asked by `/probe`: their files must be usable too.

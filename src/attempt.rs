@@ -24,6 +24,17 @@ pub struct Subject<'a> {
     pub expect: &'a Expectation,
 }
 
+/// What the positive control of a denial gave.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Control {
+    /// Name of the target that was asked.
+    pub target: TargetName,
+    /// Whether it gave what is expected of it; exactly `failure == null`.
+    pub success: bool,
+    /// What kept it from that.
+    pub failure: Option<Failure>,
+}
+
 /// One execution of a probe, judged: what `probe -o json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Attempt {
@@ -59,19 +70,22 @@ pub struct Attempt {
     /// Why a verdict is inconclusive or met although the exchange failed, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<&'static str>,
+    /// The positive control, where one was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<Control>,
     /// What was seen.
     pub facts: Facts,
 }
 
 impl Attempt {
-    /// Judges `outcome`, with the outcome of its positive control where there was one.
+    /// Judges `outcome`, with its positive control and what that gave where one was asked.
     pub fn judged(
         subject: Subject<'_>,
         outcome: Outcome,
-        control: Option<&Outcome>,
+        control: Option<(&TargetName, &Outcome)>,
         schedule_lag: Duration,
     ) -> Self {
-        let judgement = judge(subject.expect, &outcome, control);
+        let judgement = judge(subject.expect, &outcome, control.map(|(_, outcome)| outcome));
         Self {
             probe: subject.probe,
             target: subject.target.clone(),
@@ -86,6 +100,11 @@ impl Attempt {
             expect: subject.expect.clone(),
             verdict: judgement.verdict,
             because: judgement.because,
+            control: control.map(|(target, outcome)| Control {
+                target: target.clone(),
+                success: outcome.failure.is_none(),
+                failure: outcome.failure.clone(),
+            }),
             facts: outcome.facts,
         }
     }

@@ -3,6 +3,7 @@
 mod check;
 mod config_command;
 mod flags;
+mod mesh;
 mod probe;
 mod render;
 mod roles;
@@ -103,7 +104,7 @@ fn dispatch(
         }
         Command::Agent(flags) => roles::agent(flags, world, err),
         #[cfg(feature = "lab")]
-        Command::Lab(flags) => roles::lab(&flags, world, out),
+        Command::Lab(flags) => roles::lab(&flags, world, out, err),
     }
 }
 

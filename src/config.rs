@@ -2,6 +2,7 @@
 
 mod decode;
 mod load;
+mod mesh;
 mod mistake;
 mod module;
 mod node;
@@ -13,6 +14,7 @@ mod target;
 mod watch;
 
 pub use load::{examine, load, parse, read};
+pub use mesh::{CA, CLUSTER_ID, ISTIOD_NAME, ISTIOD_PORT, MeshConfig, TOKEN, TRUST_DOMAIN};
 pub use mistake::{Mistake, Position, tidy};
 pub use node::MAX_BYTES;
 pub use origin::Origins;
@@ -28,7 +30,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::spec::{Ask, Module, ModuleKind, Roots, TargetSpec};
+use crate::spec::{Ask, Module, ModuleKind, OwnCertificate, Roots, TargetSpec};
 use crate::target::Vantage;
 
 /// Everything an agent runs by.
@@ -46,6 +48,8 @@ pub struct Config {
     pub buckets: Vec<f64>,
     /// Where nameservers, search list and ndots come from.
     pub resolv_conf: PathBuf,
+    /// How this agent takes part in the mesh, when it does.
+    pub mesh: Option<MeshConfig>,
     /// Questions that `/probe?module=` and targets refer to.
     pub modules: BTreeMap<String, Module>,
     /// What is probed continuously.
@@ -55,26 +59,49 @@ pub struct Config {
 }
 
 impl Config {
+    /// What is no mistake (this machine may be none of the cluster's), and yet not what an agent
+    /// in a pod is to go without.
+    pub fn remark(&self) -> Option<&'static str> {
+        let unknown = self.mesh.as_ref().is_some_and(|mesh| mesh.pod.is_none());
+        unknown.then_some(
+            "mesh.pod is not known: without MESHPROBE_POD_NAME, _NAMESPACE, _SERVICE_ACCOUNT and \
+             _IP in its environment an agent gets no certificate, and ladders to istiod end at \
+             http2",
+        )
+    }
+
     /// Every file that is named: a change of one may change what attempts do.
+    ///
+    /// Not those of the block `mesh`: the mesh's identity reads them itself, whenever they change,
+    /// and that leaves what is configured as it was.
     pub fn files(&self) -> BTreeSet<PathBuf> {
         let modules = self.modules.values().filter_map(|module| match &module.kind {
             ModuleKind::Tls(module) => Some(&module.tls),
             ModuleKind::Http(module) => Some(&module.tls),
             ModuleKind::Hold(module) => Some(&module.tls),
-            ModuleKind::Dns(_) | ModuleKind::Tcp(_) => None,
+            ModuleKind::Hbone(module) => Some(&module.tls),
+            ModuleKind::Istiod(module) => Some(&module.tls),
+            ModuleKind::Mtu(module) => Some(&module.tls),
+            ModuleKind::Dns(_)
+            | ModuleKind::Tcp(_)
+            | ModuleKind::Capture(_)
+            | ModuleKind::Ztunnel(_) => None,
         });
         let targets = self.targets.iter().filter_map(|target| match &target.probe.ask {
             Ask::Tls { module, .. } => Some(&module.tls),
             Ask::Http { module, .. } => Some(&module.tls),
             Ask::Hold { module, .. } => Some(&module.tls),
-            Ask::Dns { .. } | Ask::Tcp { .. } => None,
+            Ask::Hbone { module, .. } => Some(&module.tls),
+            Ask::Istiod { module, .. } => Some(&module.tls),
+            Ask::Mtu { module, .. } => Some(&module.tls),
+            Ask::Dns { .. } | Ask::Tcp { .. } | Ask::Capture { .. } | Ask::Ztunnel { .. } => None,
         });
         let mut files = BTreeSet::from([self.resolv_conf.clone()]);
         for tls in modules.chain(targets) {
             if let Roots::File(path) = &tls.roots {
                 files.insert(path.clone());
             }
-            if let Some(identity) = &tls.identity {
+            if let Some(OwnCertificate::Files(identity)) = &tls.identity {
                 files.insert(identity.certificate.clone());
                 files.insert(identity.key.clone());
             }

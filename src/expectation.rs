@@ -1,12 +1,17 @@
 //! What an attempt is expected to give, and the verdict over what it gave. Pure.
 
+mod rungs;
+
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
 use crate::failure::{Blame, Failure, Phase, Reason};
 use crate::outcome::Outcome;
+
+pub use rungs::rung_verdicts;
 
 /// The statement that a target is probed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +21,7 @@ pub enum Expectation {
     /// A complete HTTP response with one of these statuses.
     Status(StatusSet),
     /// The plaintext denial of a STRICT mesh: closed or reset with zero reply bytes, while a
-    /// positive control to the same place passes.
+    /// positive control to the same ip:port passes.
     Denied,
     /// An established TCP connection and no more. Proves nothing about a destination behind
     /// ztunnel, which accepts before it dials.
@@ -215,29 +220,89 @@ fn judge_denial(outcome: &Outcome, control: Option<&Outcome>) -> Judgement {
     let Some(failure) = &outcome.failure else {
         return gap("a complete reply came where a denial was stated");
     };
-    if outcome.reply_bytes > 0 {
-        return gap(&format!("{} bytes came back before: {failure}", outcome.reply_bytes));
+    if is_explicit_denial(failure) {
+        return Judgement {
+            verdict: Verdict::Met,
+            failure: Some(failure.clone()),
+            because: Some("a policy said so itself: no control is needed"),
+        };
     }
-    let (verdict, because) = match (is_denial(failure), control.map(|c| c.failure.is_none())) {
-        (true, Some(true)) => (Verdict::Met, "denied, and the positive control passed"),
-        (true, Some(false)) => {
-            (Verdict::Inconclusive, "the positive control failed too: denied or dead")
-        }
-        (true, None) => (Verdict::Inconclusive, "no positive control: denied or dead"),
-        (false, Some(true)) => {
+    if outcome.answer_bytes() > 0 {
+        return gap(&format!("{} bytes came back before: {failure}", outcome.answer_bytes()));
+    }
+    let (verdict, because) = match (is_denial(failure), Sign::of(outcome, control)) {
+        (true, Sign::Alive) => (Verdict::Met, "denied, and the positive control passed"),
+        (false, Sign::Alive) => {
             (Verdict::Violated, "failed in another way than a denial while the control passed")
         }
-        (false, Some(false)) => (Verdict::Inconclusive, "no denial, and the control failed too"),
-        (false, None) => (Verdict::Inconclusive, "no denial, and no positive control"),
+        (true, Sign::Failed) => {
+            (Verdict::Inconclusive, "the positive control failed too: denied or dead")
+        }
+        (false, Sign::Failed) => (Verdict::Inconclusive, "no denial, and the control failed too"),
+        (true, Sign::Missing) => (Verdict::Inconclusive, "no positive control: denied or dead"),
+        (false, Sign::Missing) => (Verdict::Inconclusive, "no denial, and no positive control"),
+        (true | false, Sign::Elsewhere) => (
+            Verdict::Inconclusive,
+            "the positive control reached another ip:port than this attempt",
+        ),
+        (true | false, Sign::Unknowable) => (
+            Verdict::Inconclusive,
+            "a host name hides whether the positive control reached the same ip:port",
+        ),
     };
     Judgement { verdict, failure: Some(failure.clone()), because: Some(because) }
+}
+
+/// What a positive control says of the place that a denial came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    /// It passed, at the same ip:port.
+    Alive,
+    /// It failed.
+    Failed,
+    /// It passed, at another ip:port: no word about this one.
+    Elsewhere,
+    /// It passed, and nobody knows where.
+    Unknowable,
+    /// There was none.
+    Missing,
+}
+
+impl Sign {
+    fn of(denied: &Outcome, control: Option<&Outcome>) -> Self {
+        match control {
+            None => Self::Missing,
+            Some(control) if control.failure.is_some() => Self::Failed,
+            Some(control) => match (reached(denied), reached(control)) {
+                (Some(denied), Some(control)) if denied == control => Self::Alive,
+                (Some(_), Some(_)) => Self::Elsewhere,
+                (None, _) | (_, None) => Self::Unknowable,
+            },
+        }
+    }
+}
+
+/// The ip and port that `outcome` speaks of: through an HBONE tunnel what CONNECT named, else what
+/// was dialled. `None` when that was a host name, or nothing at all.
+fn reached(outcome: &Outcome) -> Option<(IpAddr, u16)> {
+    let tunnelled = outcome.facts.hbone.as_ref().and_then(|hbone| hbone.authority.as_deref());
+    let address = match tunnelled {
+        Some(authority) => authority.parse().ok(),
+        None => outcome.facts.remote_address,
+    };
+    address.map(|address: SocketAddr| (address.ip().to_canonical(), address.port()))
 }
 
 /// Whether `failure` is of the class that STRICT denial, closed port and missing endpoint share,
 /// provided that there were zero reply bytes.
 pub fn is_denial(failure: &Failure) -> bool {
     matches!(failure.reason, Reason::Closed | Reason::Reset)
-        && matches!(failure.phase, Phase::Tls | Phase::Processing)
+        && matches!(failure.phase, Phase::Tls | Phase::Tunnel | Phase::Processing)
+}
+
+/// Whether `failure` is a policy's own answer, which no dead port can give.
+pub fn is_explicit_denial(failure: &Failure) -> bool {
+    failure.reason == Reason::HboneDenied && failure.phase == Phase::Tunnel
 }
 
 fn gap(detail: &str) -> Judgement {
@@ -253,99 +318,4 @@ fn gap(detail: &str) -> Judgement {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, SystemTime};
-
-    use super::*;
-    use crate::outcome::{Facts, HttpFacts, Phases};
-
-    fn replied(status: u16) -> Outcome {
-        let http = HttpFacts { status, ..HttpFacts::default() };
-        Outcome {
-            started_at: SystemTime::UNIX_EPOCH,
-            duration: Duration::ZERO,
-            phases: Phases::default(),
-            failure: None,
-            reply_bytes: 100,
-            facts: Facts { http: Some(http), ..Facts::default() },
-        }
-    }
-
-    fn failed(phase: Phase, reason: Reason, reply_bytes: u64) -> Outcome {
-        let failure = Failure { phase, reason, detail: String::new() };
-        Outcome { failure: Some(failure), reply_bytes, facts: Facts::default(), ..replied(0) }
-    }
-
-    fn verdict(expect: &str, outcome: &Outcome, control: Option<&Outcome>) -> Verdict {
-        judge(&expect.parse().expect("an expectation"), outcome, control).verdict
-    }
-
-    #[test]
-    fn what_the_prober_spoiled_is_inconclusive_whatever_was_stated() {
-        for reason in Reason::ALL.iter().filter(|reason| reason.blame() == Blame::Prober) {
-            for expect in ["reply", "status 2xx", "denied", "connect"] {
-                let outcome = failed(Phase::Processing, *reason, 0);
-                let control = replied(200);
-                let given = verdict(expect, &outcome, Some(&control));
-                assert_eq!(given, Verdict::Inconclusive, "{expect} {reason}");
-            }
-        }
-    }
-
-    #[test]
-    fn any_status_is_a_reply_and_only_the_stated_ones_are_that_status() {
-        assert_eq!(verdict("reply", &replied(503), None), Verdict::Met);
-        assert_eq!(verdict("status 200-299,404", &replied(404), None), Verdict::Met);
-        assert_eq!(verdict("status 2xx", &replied(300), None), Verdict::Violated);
-        let refused = failed(Phase::Connect, Reason::Refused, 0);
-        assert_eq!(verdict("status 2xx", &refused, None), Verdict::Violated);
-    }
-
-    #[test]
-    fn a_denial_is_met_only_by_silence_and_a_passing_control() {
-        let (good, dead) = (replied(200), failed(Phase::Connect, Reason::Refused, 0));
-        for reason in [Reason::Reset, Reason::Closed] {
-            let denied = failed(Phase::Processing, reason, 0);
-            assert_eq!(verdict("denied", &denied, Some(&good)), Verdict::Met);
-            assert_eq!(verdict("denied", &denied, Some(&dead)), Verdict::Inconclusive);
-            assert_eq!(verdict("denied", &denied, None), Verdict::Inconclusive);
-        }
-    }
-
-    #[test]
-    fn a_failure_that_is_no_denial_is_never_met() {
-        let good = replied(200);
-        for reason in Reason::ALL {
-            for phase in Phase::ALL {
-                let outcome = failed(phase, *reason, 0);
-                let met = verdict("denied", &outcome, Some(&good)) == Verdict::Met;
-                let denial = matches!(reason, Reason::Reset | Reason::Closed)
-                    && matches!(phase, Phase::Tls | Phase::Processing);
-                assert_eq!(met, denial, "{reason} in {phase}");
-            }
-        }
-    }
-
-    #[test]
-    fn one_byte_of_reply_is_an_enforcement_gap() {
-        let leak = failed(Phase::Transfer, Reason::Reset, 1);
-        for outcome in [replied(200), leak] {
-            let judgement = judge(&Expectation::Denied, &outcome, Some(&replied(200)));
-            assert_eq!(judgement.verdict, Verdict::Violated);
-            let reason = judgement.failure.map(|failure| failure.reason);
-            assert_eq!(reason, Some(Reason::UnexpectedReply));
-        }
-    }
-
-    #[test]
-    fn expectations_read_back_as_written() {
-        for text in ["reply", "denied", "connect", "status 2xx,404,500-503"] {
-            assert_eq!(text.parse::<Expectation>().expect(text).to_string(), text);
-        }
-        for wrong in
-            ["", "status", "status ", "status 2x", "status 99", "status 600", "status 300-200"]
-        {
-            assert!(wrong.parse::<Expectation>().is_err(), "{wrong:?}");
-        }
-    }
-}
+mod tests;

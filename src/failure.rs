@@ -19,6 +19,9 @@ pub enum Phase {
     Connect,
     /// ClientHello to a finished handshake.
     Tls,
+    /// HTTP/2 CONNECT sent to its response: the way through an HBONE tunnel, up to the upstream
+    /// connection at its far end. Only `hbone` has it.
+    Tunnel,
     /// Request sent to first byte of the reply.
     Processing,
     /// First to last byte of the reply.
@@ -27,8 +30,8 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in the order in which they run.
-    pub const ALL: [Self; 5] =
-        [Self::Resolve, Self::Connect, Self::Tls, Self::Processing, Self::Transfer];
+    pub const ALL: [Self; 6] =
+        [Self::Resolve, Self::Connect, Self::Tls, Self::Tunnel, Self::Processing, Self::Transfer];
 
     /// The name in metrics and JSON.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +39,7 @@ impl Phase {
             Self::Resolve => "resolve",
             Self::Connect => "connect",
             Self::Tls => "tls",
+            Self::Tunnel => "tunnel",
             Self::Processing => "processing",
             Self::Transfer => "transfer",
         }
@@ -132,12 +136,26 @@ reasons! {
     BodyTooLarge => "body_too_large", Network, "raise body_limit if a reply of this size is right";
     /// The reply is not HTTP, or breaks its rules.
     HttpMalformed => "http_malformed", Network, "the port does not speak this version of HTTP";
+    /// The HBONE peer answered CONNECT with 400: no CONNECT, no port, or an authority not its own.
+    HboneBadRequest => "hbone_bad_request", Network, "the peer does not serve this address: it must be the ip:port of a pod behind this HBONE port, never a Service address";
+    /// The HBONE peer answered CONNECT with 401: a policy denies this identity.
+    HboneDenied => "hbone_denied", Network, "a policy denies this identity at the destination: look at its AuthorizationPolicies";
+    /// The HBONE peer answered CONNECT with 503: upstream refused or unknown.
+    HboneUnavailable => "hbone_unavailable", Network, "the tunnel works, what is behind it does not: closed port, or a workload that the peer's ztunnel does not know";
+    /// A gRPC call ended with a status other than OK.
+    GrpcStatus => "grpc_status", Network, "the server answered with a gRPC error; the detail names it (Unauthenticated: look at the token and its audience)";
+    /// istiod answered, and describes this workload otherwise than stated.
+    WorkloadMismatch => "workload_mismatch", Network, "istiod's view of this pod is stale or wrong: compare facts.istiod.xds with the pod's labels and node";
+    /// This pod's traffic is captured although it is not enrolled, or the other way round.
+    CaptureMismatch => "capture_mismatch", Network, "capture and enrolment differ: look at istio-cni on this node and at the annotation ambient.istio.io/redirection";
     /// A reply where a denial was stated: the policy is not enforced.
     UnexpectedReply => "unexpected_reply", Network, "ENFORCEMENT GAP: plaintext was answered where it must be denied; check PeerAuthentication and the ztunnel of that node";
     /// This machine ran out of something: file descriptors, ports, memory.
     LocalResource => "local_resource", Prober, "this machine is out of file descriptors, ports or memory: raise the limits of the prober";
     /// The attempt started, or its deadline was noticed, too late: this machine was busy.
     ScheduleLag => "schedule_lag", Prober, "the prober was starved of CPU: raise its CPU limit";
+    /// The prober's own mesh certificate, its token or the mesh's roots are missing or unusable.
+    NoIdentity => "no_identity", Prober, "the prober lacks its own mesh identity: look at the mounted token, at istio-ca-root-cert, and at the csr rung";
     /// The attempt was cut short by a shutdown or a new configuration.
     Cancelled => "cancelled", Prober, "the prober was stopped or reconfigured during the attempt";
     /// An error that no table knows: counted and alertable, a bug to mend.
@@ -222,6 +240,9 @@ mod tests {
             .filter(|reason| reason.blame() == Blame::Prober)
             .map(|reason| reason.as_str())
             .collect();
-        assert_eq!(ours, ["local_resource", "schedule_lag", "cancelled", "unclassified"]);
+        assert_eq!(
+            ours,
+            ["local_resource", "schedule_lag", "no_identity", "cancelled", "unclassified"]
+        );
     }
 }

@@ -1,153 +1,183 @@
-//! `meshprobe lab`: a small mesh on loopback, and an agent that probes it. No cluster, no
-//! privileges: demo, test fixture, benchmark target.
+//! `meshprobe lab`: a whole small mesh on loopback, and the agents of both vantages that run the
+//! truth table on it. No cluster, no privileges: demo, test fixture, benchmark target.
 //!
-//! Each node is an address of its own in 127/8 with a responder; a DNS server holds their names.
-//! The agent is the real one, with its admin server, on a plan made here.
+//! Every part that a cluster would have is here, wrong when told so; the agents are the real ones.
 
-mod dns;
+mod address;
+pub mod board;
+pub mod ca;
+pub mod cell;
+mod conditions;
+pub mod dns;
+pub mod fault;
+pub mod istiod;
+mod mesh;
+mod names;
 mod plan;
+mod port;
 mod screen;
+pub mod signature;
 mod table;
+pub mod world;
+pub mod ztunnel;
 
-use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::io::Write;
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::agent::Agent;
 use crate::attempt::Attempt;
-use crate::config::{Identity, ResponderConfig};
-use crate::net::Resolver;
-use crate::net::dns::SearchList;
-use crate::responder::Responder;
-use crate::target::Vantage;
+use board::{Board, Finding, Totals};
+use cell::Cell;
+use fault::Fault;
+use mesh::Mesh;
 use screen::Screen;
-use table::Table;
+use signature::Sight;
 
 /// How often the live table is drawn again.
 const FRAME: Duration = Duration::from_millis(250);
-/// How long the agent may take to end its attempts.
-const GRACE: Duration = Duration::from_secs(3);
+/// Attempts that wait to be shown; the lab reads them as they come.
+const WAITING: usize = 65_536;
 
 /// What the lab is asked to be.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
-    /// Nodes, each with a responder.
+    /// Nodes, each with a ztunnel and the agents of both vantages.
     pub nodes: u16,
-    /// Time between two attempts of one target.
-    pub interval: Duration,
+    /// Peers that each agent probes; at most all others.
+    pub peers: u16,
+    /// Time between two attempts of one target; `None` fits it to the number of targets.
+    pub interval: Option<Duration>,
     /// Ends by itself after this long.
     pub duration: Option<Duration>,
+    /// Ends this long after every fault has turned all that it should, if that is sooner.
+    pub settle: Option<Duration>,
+    /// What goes wrong, and when.
+    pub faults: Vec<Fault>,
+    /// Divides the long timeouts of a real ztunnel.
+    pub time_scale: f64,
     /// Columns and lines of the terminal; plain lines without one.
     pub terminal: Option<(usize, usize)>,
 }
 
-/// Attempts over the whole life of a lab: met, violated, inconclusive.
-pub type Totals = [u64; 3];
+/// What the lab saw.
+#[derive(Debug)]
+pub struct Report {
+    /// Attempts by verdict.
+    pub totals: Totals,
+    /// What each fault did.
+    pub findings: Vec<Finding>,
+    /// Cells that were not met without a cause.
+    pub strays: Vec<(Cell, Vec<Sight>)>,
+}
+
+impl Report {
+    /// Whether every fault turned what the signature table says, and nothing else turned.
+    pub fn is_as_stated(&self) -> bool {
+        let exact = |finding: &Finding| finding.unmoved.is_empty() && finding.otherwise.is_empty();
+        self.strays.is_empty() && self.findings.iter().all(exact)
+    }
+
+    /// Whether anything turned that should not have, or otherwise than it should have.
+    pub fn contradicts(&self) -> bool {
+        !self.strays.is_empty() || self.findings.iter().any(|finding| !finding.otherwise.is_empty())
+    }
+}
+
+/// An attempt with its place in the truth table, and when it ended.
+struct Event {
+    cell: Cell,
+    attempt: Attempt,
+    at: Instant,
+}
+
+/// The runtime of a lab: a thread more than its agents need, so that what stands in for the mesh
+/// does not starve them.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
 
 /// Runs a lab until its duration is over or `stop` is cancelled, then prints a summary.
 pub async fn run(
     options: Options,
     stop: CancellationToken,
     out: &mut dyn Write,
-) -> anyhow::Result<Totals> {
-    let tasks = TaskTracker::new();
-    let servers = CancellationToken::new();
-    let nodes = start_nodes(options.nodes, &tasks, &servers).await?;
-    let zone = Arc::new(plan::zone(&nodes));
-    let dns = dns::serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), zone, &tasks, &servers)
-        .await
-        .context("the lab's DNS server")?;
-    let config = plan::config(&nodes, dns, options.interval)?;
-    let order = config.targets.iter().map(|target| target.name.clone()).collect();
-    let resolver = Resolver::with_nameservers(vec![dns], SearchList::default());
-    let mut agent = Agent::start(config, Some(resolver)).await?;
-    let mut attempts = agent.follow();
+) -> anyhow::Result<Report> {
+    let (sender, mut events) = mpsc::channel(WAITING);
+    let mesh = Mesh::start(&options, sender).await?;
     let mut screen = Screen::new(options.terminal);
-    screen.open(&opening(&nodes, dns, agent.admin_addr()), out)?;
-    let mut table = Table::new(order);
-    let ended = watch(&options, &stop, &mut attempts, &mut table, &mut screen, out).await;
-    agent.stop(GRACE).await;
-    servers.cancel();
-    tasks.close();
-    tasks.wait().await;
+    screen.open(&mesh.opening(), out)?;
+    let mut board =
+        Board::new(mesh.cells(), options.faults.clone(), mesh.layout(), mesh.longest_attempt());
+    let ended = watch(&options, &mesh, &stop, &mut events, &mut board, &mut screen, out).await;
+    mesh.stop().await;
     ended?;
-    screen.close(&table, out)?;
-    Ok(table.totals())
+    let report =
+        Report { totals: board.totals(), findings: board.findings(), strays: board.strays() };
+    screen.close(&board, &report, out)?;
+    Ok(report)
 }
 
-/// A node of the lab: its responders by vantage.
-#[derive(Debug, Clone)]
-struct Node {
-    name: String,
-    responder: SocketAddr,
+/// Faults as they come and go: at which moments, and which are there then.
+fn moments(faults: &[Fault]) -> Vec<Duration> {
+    let ends = faults.iter().filter_map(|fault| Some(fault.start + fault.duration?));
+    let mut all: Vec<Duration> = faults.iter().map(|fault| fault.start).chain(ends).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
-async fn start_nodes(
-    count: u16,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> anyhow::Result<Vec<Node>> {
-    let mut nodes = Vec::new();
-    for n in 1..=count {
-        let name = format!("node-{n}");
-        let identity = Identity { node: name.clone(), zone: None, vantage: Some(Vantage::Plain) };
-        let address = SocketAddr::from((Ipv4Addr::new(127, 77, (n >> 8) as u8, n as u8), 0));
-        let config = ResponderConfig {
-            listen: vec![address],
-            max_connections: 256,
-            max_body: 64 * 1024,
-            max_requests_per_second: 1000,
-            idle_timeout: Duration::from_secs(300),
-        };
-        let responder = Responder::bind(&config, &identity)?;
-        let bound = responder.local_addrs()[0];
-        nodes.push(Node { name, responder: bound });
-        tasks.spawn(responder.serve(stop.clone().cancelled_owned()));
-    }
-    Ok(nodes)
-}
-
-fn opening(nodes: &[Node], dns: SocketAddr, admin: SocketAddr) -> String {
-    format!(
-        "A lab of {} nodes on loopback; DNS on {dns}, metrics on http://{admin}/metrics. Ctrl-C ends it.",
-        nodes.len()
-    )
+/// Whether `fault` is there `at` this time after the start.
+fn is_there(fault: &Fault, at: Duration) -> bool {
+    fault.start <= at && fault.duration.is_none_or(|duration| at < fault.start + duration)
 }
 
 async fn watch(
     options: &Options,
+    mesh: &Mesh,
     stop: &CancellationToken,
-    attempts: &mut mpsc::Receiver<Attempt>,
-    table: &mut Table,
+    events: &mut mpsc::Receiver<Event>,
+    board: &mut Board,
     screen: &mut Screen,
     out: &mut dyn Write,
-) -> io::Result<()> {
-    let end = options.duration.map(|duration| Instant::now() + duration);
-    let over = async {
-        match end {
-            Some(end) => tokio::time::sleep_until(end).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::pin!(over);
+) -> anyhow::Result<()> {
+    let began = mesh.began();
+    let mut moments = moments(&options.faults).into_iter().peekable();
     let mut frames = tokio::time::interval(FRAME);
-    frames.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut end = options.duration;
+    let mut settled = options.settle.is_none();
     loop {
-        tokio::select! {
-            () = &mut over => return Ok(()),
-            () = stop.cancelled() => return Ok(()),
-            Some(attempt) = attempts.recv() => {
-                let change = table.note(&attempt);
-                screen.note(&attempt, change, out)?;
+        let until = |at: Option<Duration>| async move {
+            match at {
+                Some(at) => tokio::time::sleep_until(began + at).await,
+                None => std::future::pending().await,
             }
-            _ = frames.tick() => screen.draw(table, out)?,
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            () = until(end) => return Ok(()),
+            () = until(moments.peek().copied()) => {
+                let at = moments.next().expect("it was awaited");
+                let there: Vec<Fault> =
+                    options.faults.iter().filter(|fault| is_there(fault, at)).copied().collect();
+                mesh.break_with(&there).await?;
+                screen.announce(at, &there, out)?;
+            }
+            Some(Event { cell, attempt, at }) = events.recv() => {
+                let change = board.note(cell, &attempt, at.saturating_duration_since(began));
+                screen.note(&cell, &attempt, change, out)?;
+            }
+            _ = frames.tick() => {
+                screen.draw(board, out)?;
+                if !settled && board.findings().iter().all(|finding| finding.unmoved.is_empty()) {
+                    settled = true;
+                    let then = began.elapsed() + options.settle.unwrap_or_default();
+                    end = Some(end.map_or(then, |end| end.min(then)));
+                }
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
-//! attempt schedule spec`), edges (`config net tls drain telemetry`), capabilities (`probe metrics
-//! responder window`), engine (`runner plan`), roles (`agent lab`), and `cli`.
+//! attempt schedule spec`), edges (`config net tls istiod drain telemetry`), capabilities (`probe
+//! identity metrics responder window`), engine (`runner plan`), roles (`agent lab`), and `cli`.
 
 pub mod agent;
 pub mod attempt;
@@ -11,6 +11,8 @@ pub mod config;
 pub mod drain;
 pub mod expectation;
 pub mod failure;
+pub mod identity;
+pub mod istiod;
 #[cfg(feature = "lab")]
 pub mod lab;
 pub mod metrics;

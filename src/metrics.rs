@@ -6,6 +6,7 @@
 
 mod cells;
 mod exposition;
+mod mesh;
 mod names;
 mod series;
 
@@ -135,6 +136,7 @@ impl Metrics {
             let end = attempt.failure.as_ref().map_or("held", |failure| failure.reason.as_str());
             series.hold(registry, end).record(hold.held.as_secs_f64());
         }
+        mesh::attempt(registry, series, attempt);
         if let Some(tls) = &attempt.facts.tls {
             if let Some(leaf) = tls.chain.first() {
                 series.not_after(registry, "leaf").set(unix_seconds(leaf.not_after));

@@ -2,6 +2,8 @@
 //!
 //! An [`Outcome`] does not know what was hoped for; [`crate::expectation`] judges it.
 
+mod mesh;
+
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +13,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::failure::{Failure, Fault, Phase};
+
+pub use mesh::{
+    CaptureFacts, ConnectionCounter, CsrFacts, HboneFacts, Http2Settings, IstiodFacts, MtuFacts,
+    Rung, RungFacts, WorkloadFacts, XdsFacts, ZtunnelFacts,
+};
 
 /// How long each phase took; a phase that did not run has no value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,6 +90,24 @@ pub struct Facts {
     /// The life of a held connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldFacts>,
+    /// The HBONE tunnel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hbone: Option<HboneFacts>,
+    /// The ladder to istiod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub istiod: Option<IstiodFacts>,
+    /// What of this pod is captured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureFacts>,
+    /// Sizes that passed and stalled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<MtuFacts>,
+    /// Set when small bodies passed and large ones stalled.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mtu_suspect: bool,
+    /// ztunnel's readiness and counters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ztunnel: Option<ZtunnelFacts>,
 }
 
 /// The reply to a DNS question.
@@ -252,6 +277,14 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Bytes that came from what was asked, the tunnel to it not counted: zero is silence.
+    pub fn answer_bytes(&self) -> u64 {
+        match &self.facts.hbone {
+            Some(hbone) if hbone.authority.is_some() => hbone.reply_bytes.unwrap_or(0),
+            Some(_) | None => self.reply_bytes,
+        }
+    }
+
     /// The outcome of an attempt that our own side ended or spoiled before it had one.
     pub fn spoiled(started_at: SystemTime, duration: Duration, fault: Fault) -> Self {
         Self {

@@ -9,7 +9,7 @@ use crate::attempt::{Attempt, Subject};
 use crate::config::{Config, Mistake};
 use crate::outcome::Outcome;
 use crate::probe::{Environment, Probe};
-use crate::spec::{Ask, Roots, TargetSpec, TlsSettings};
+use crate::spec::{Ask, OwnCertificate, Roots, TargetSpec, TlsSettings};
 use crate::target::{TargetName, Vantage};
 
 /// A target whose probe is ready, with its positive control.
@@ -31,7 +31,7 @@ pub struct Target {
 type Content = Option<u64>;
 
 impl Target {
-    /// Judges `outcome` as an attempt of this target.
+    /// Judges `outcome` as an attempt of this target; `control` is what its positive control gave.
     pub fn judged(
         &self,
         outcome: Outcome,
@@ -45,6 +45,8 @@ impl Target {
             via: self.spec.via,
             expect: &self.spec.probe.expect,
         };
+        let control = self.control.as_ref().zip(control);
+        let control = control.map(|(target, outcome)| (&target.spec.name, outcome));
         Attempt::judged(subject, outcome, control, schedule_lag)
     }
 
@@ -133,7 +135,12 @@ impl Contents {
 /// The files that `spec` is prepared from.
 pub fn files(spec: &TargetSpec) -> Vec<&Path> {
     let tls = match &spec.probe.ask {
-        Ask::Dns { .. } | Ask::Tcp { .. } => return Vec::new(),
+        Ask::Dns { .. } | Ask::Tcp { .. } | Ask::Capture { .. } | Ask::Ztunnel { .. } => {
+            return Vec::new();
+        }
+        Ask::Hbone { module, .. } => &module.tls,
+        Ask::Istiod { module, .. } => &module.tls,
+        Ask::Mtu { module, .. } => &module.tls,
         Ask::Tls { module, .. } => &module.tls,
         Ask::Http { module, .. } => &module.tls,
         Ask::Hold { module, .. } => &module.tls,
@@ -146,7 +153,7 @@ fn tls_files(tls: &TlsSettings) -> Vec<&Path> {
     if let Roots::File(path) = &tls.roots {
         files.push(path.as_path());
     }
-    if let Some(identity) = &tls.identity {
+    if let Some(OwnCertificate::Files(identity)) = &tls.identity {
         files.extend([identity.certificate.as_path(), identity.key.as_path()]);
     }
     files
@@ -165,7 +172,7 @@ pub fn check_modules(config: &Config, environment: &Environment) -> Vec<Mistake>
 
 /// Everything wrong with the files that `config` names; nothing is resolved or connected.
 pub fn check_files(config: &Config) -> Vec<Mistake> {
-    let environment = Environment { resolver: Arc::default() };
+    let environment = Environment::default();
     let mut mistakes = prepare(config, &environment, &[]).err().unwrap_or_default();
     mistakes.extend(check_modules(config, &environment));
     crate::config::tidy(mistakes)

@@ -6,6 +6,7 @@
 //! network's. Knows nothing of probes and metrics; [`ResponderStats`] is read by others.
 
 mod answer;
+mod body;
 mod bucket;
 mod stats;
 

@@ -6,11 +6,16 @@
 
 mod dns;
 mod http_url;
+mod mesh;
 mod tls;
 
 pub use dns::{DnsModule, Qtype, Search, Transport, dns_name};
 pub use http_url::HttpUrl;
-pub use tls::{ClientIdentity, Roots, TlsModule, TlsSettings, TlsVersion, Verify};
+pub use mesh::{
+    CaptureModule, ExpectedWorkload, HBONE_PORT, HboneModule, IstiodModule, MtuModule, PodIdentity,
+    ZTUNNEL_METRICS_PORT, ZTUNNEL_READINESS_PORT, ZtunnelModule,
+};
+pub use tls::{ClientIdentity, OwnCertificate, Roots, TlsModule, TlsSettings, TlsVersion, Verify};
 
 use std::time::Duration;
 
@@ -20,7 +25,7 @@ use regex::bytes::Regex;
 use crate::expectation::Expectation;
 use crate::failure::Phase;
 use crate::schedule::Cadence;
-use crate::target::{Endpoint, InvalidEndpoint, ProbeKind, TargetName, Via};
+use crate::target::{Endpoint, Host, InvalidEndpoint, ProbeKind, TargetName, Via};
 
 /// A target of a configuration: what to ask, of whom, how often.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +64,11 @@ impl ProbeSpec {
             Ask::Tls { .. } => ProbeKind::Tls,
             Ask::Http { .. } => ProbeKind::Http,
             Ask::Hold { .. } => ProbeKind::Hold,
+            Ask::Hbone { .. } => ProbeKind::Hbone,
+            Ask::Istiod { .. } => ProbeKind::Istiod,
+            Ask::Capture { .. } => ProbeKind::Capture,
+            Ask::Mtu { .. } => ProbeKind::Mtu,
+            Ask::Ztunnel { .. } => ProbeKind::Ztunnel,
         }
     }
 }
@@ -103,6 +113,43 @@ pub enum Ask {
         /// What each heartbeat requests.
         url: HttpUrl,
     },
+    /// An HBONE peer.
+    Hbone {
+        /// How to speak.
+        module: HboneModule,
+        /// Who terminates the tunnel.
+        peer: Endpoint,
+        /// What is requested through it; `None` without a certificate.
+        url: Option<HttpUrl>,
+    },
+    /// The ladder to istiod.
+    Istiod {
+        /// How to climb.
+        module: IstiodModule,
+        /// Where it stands.
+        endpoint: Endpoint,
+    },
+    /// Capture of this pod.
+    Capture {
+        /// How to find out.
+        module: CaptureModule,
+        /// A mesh service's name, which ztunnel answers by itself.
+        name: String,
+    },
+    /// Bodies of two sizes.
+    Mtu {
+        /// Which sizes.
+        module: MtuModule,
+        /// What echoes them.
+        url: HttpUrl,
+    },
+    /// A ztunnel's own word.
+    Ztunnel {
+        /// What to read.
+        module: ZtunnelModule,
+        /// The ztunnel pod.
+        host: Host,
+    },
 }
 
 /// A question without an address.
@@ -129,13 +176,24 @@ pub enum ModuleKind {
     Http(HttpModule),
     /// A held connection.
     Hold(HoldModule),
+    /// An HBONE peer.
+    Hbone(Box<HboneModule>),
+    /// The ladder to istiod.
+    Istiod(Box<IstiodModule>),
+    /// Capture of this pod.
+    Capture(CaptureModule),
+    /// Bodies of two sizes.
+    Mtu(MtuModule),
+    /// A ztunnel's own word.
+    Ztunnel(ZtunnelModule),
 }
 
 impl Module {
     /// Aims the module at `address`.
     ///
     /// `address` is `host:port` for tcp and tls; a URL, or `host[:port][/path]` taken as `http://`,
-    /// for http and hold. For dns it is the server (port 53 by default) when the module has a
+    /// for http, hold, mtu and hbone with a certificate; `host[:port]` for istiod, ztunnel and
+    /// hbone without one; a name for capture. For dns it is the server (port 53 by default) when the module has a
     /// `name` of its own, and the name in question otherwise.
     pub fn aim(&self, address: &str) -> Result<ProbeSpec, InvalidAddress> {
         let ask = match self.kind.clone() {
@@ -156,9 +214,36 @@ impl Module {
             }
             ModuleKind::Http(module) => Ask::Http { module, url: HttpUrl::parse(address)? },
             ModuleKind::Hold(module) => Ask::Hold { module, url: HttpUrl::parse(address)? },
+            ModuleKind::Hbone(module) => aim_hbone(*module, address)?,
+            ModuleKind::Istiod(module) => Ask::Istiod {
+                module: *module,
+                endpoint: Endpoint::with_default_port(address, 15012)?,
+            },
+            ModuleKind::Capture(module) => Ask::Capture { module, name: dns_name(address)? },
+            ModuleKind::Mtu(module) => Ask::Mtu { module, url: HttpUrl::parse(address)? },
+            ModuleKind::Ztunnel(module) => {
+                // Any port will do: the module has its own.
+                Ask::Ztunnel { module, host: Endpoint::with_default_port(address, 1)?.host }
+            }
         };
         Ok(ProbeSpec { ask, timeouts: self.timeouts, expect: self.expect.clone() })
     }
+}
+
+/// Without a certificate the address is the peer, port 15008 by default. With one it is the URL
+/// requested through the tunnel, whose host is the peer unless the module names another.
+fn aim_hbone(module: HboneModule, address: &str) -> Result<Ask, InvalidAddress> {
+    if !module.credentialed {
+        let peer = Endpoint::with_default_port(address, HBONE_PORT)?;
+        return Ok(Ask::Hbone { module, peer, url: None });
+    }
+    let url = HttpUrl::parse(address)?;
+    if url.is_https() {
+        return Err(InvalidAddress::PlainUrl);
+    }
+    let host = url.endpoint().host;
+    let peer = module.peer.clone().unwrap_or(Endpoint { host, port: HBONE_PORT });
+    Ok(Ask::Hbone { module, peer, url: Some(url) })
 }
 
 /// An address that a module cannot be aimed at.
@@ -173,6 +258,9 @@ pub enum InvalidAddress {
          user information"
     )]
     Url,
+    /// An https:// URL where TLS is the tunnel's own.
+    #[error("must be an http:// URL: the tunnel is what is encrypted")]
+    PlainUrl,
     /// No name that DNS can ask for.
     #[error("must be a DNS name: labels of 1 to 63 characters, 253 in all")]
     DnsName,

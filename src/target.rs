@@ -20,11 +20,32 @@ pub enum ProbeKind {
     Http,
     /// A connection that is kept open under a heartbeat.
     Hold,
+    /// ztunnel's HBONE port: its certificate, or a request through a tunnel.
+    Hbone,
+    /// The ladder to istiod: name, TCP, TLS, HTTP/2, xDS, certificate signing.
+    Istiod,
+    /// Whether this pod's own traffic is captured.
+    Capture,
+    /// Small and large bodies both ways.
+    Mtu,
+    /// ztunnel's readiness and its counters.
+    Ztunnel,
 }
 
 impl ProbeKind {
     /// Every kind, in the order of the layers.
-    pub const ALL: [Self; 5] = [Self::Dns, Self::Tcp, Self::Tls, Self::Http, Self::Hold];
+    pub const ALL: [Self; 10] = [
+        Self::Dns,
+        Self::Tcp,
+        Self::Tls,
+        Self::Http,
+        Self::Hold,
+        Self::Hbone,
+        Self::Istiod,
+        Self::Capture,
+        Self::Mtu,
+        Self::Ztunnel,
+    ];
 
     /// The name in configuration, metrics and JSON.
     pub fn as_str(self) -> &'static str {
@@ -34,6 +55,11 @@ impl ProbeKind {
             Self::Tls => "tls",
             Self::Http => "http",
             Self::Hold => "hold",
+            Self::Hbone => "hbone",
+            Self::Istiod => "istiod",
+            Self::Capture => "capture",
+            Self::Mtu => "mtu",
+            Self::Ztunnel => "ztunnel",
         }
     }
 }

@@ -6,6 +6,9 @@
 mod fault;
 mod inspect;
 mod material;
+mod mesh;
+mod request;
+mod unidentified;
 mod verify;
 
 use std::future::poll_fn;
@@ -25,12 +28,15 @@ use tokio_rustls::client::TlsStream;
 use crate::failure::{Fault, Reason};
 use crate::net::Stream;
 use crate::outcome::TlsFacts;
-use crate::spec::{TlsSettings, TlsVersion};
+use crate::spec::{OwnCertificate, TlsSettings, TlsVersion};
 use crate::target::Host;
 
 pub use fault::{io_fault, is_tls};
 pub use material::LoadError;
-use verify::{Observed, Observer, OwnCertificate};
+pub use mesh::{Credential, Mesh};
+pub use request::Request;
+pub use unidentified::{Verdict, await_verdict};
+use verify::{Observed, Observer};
 
 /// How long [`settle`] waits for a server that shows neither acceptance nor rejection.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -41,9 +47,27 @@ pub struct Client {
     /// Everything but the verifier and the own certificate, which watch one handshake each.
     base: ClientConfig,
     observer: Observer,
-    own: Option<Arc<rustls::sign::CertifiedKey>>,
+    own: Own,
     server_name: Option<ServerName<'static>>,
     min_remaining: Option<f64>,
+}
+
+/// Where the own certificate comes from.
+#[derive(Clone)]
+enum Own {
+    None,
+    Read(Arc<rustls::sign::CertifiedKey>),
+    Mesh(Arc<Mesh>),
+}
+
+impl Own {
+    fn current(&self) -> Result<Option<Arc<rustls::sign::CertifiedKey>>, Fault> {
+        match self {
+            Self::None => Ok(None),
+            Self::Read(key) => Ok(Some(Arc::clone(key))),
+            Self::Mesh(mesh) => mesh.valid_credential(SystemTime::now()).map(Some),
+        }
+    }
 }
 
 impl std::fmt::Debug for Client {
@@ -53,8 +77,13 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Reads the files of `settings`. `default_alpn` is offered when the settings offer none.
-    pub fn load(settings: &TlsSettings, default_alpn: &[&str]) -> Result<Self, LoadError> {
+    /// Reads the files of `settings`; what they leave to the mesh is taken from `mesh` at each
+    /// handshake. `default_alpn` is offered when the settings offer none.
+    pub fn load(
+        settings: &TlsSettings,
+        default_alpn: &[&str],
+        mesh: &Arc<Mesh>,
+    ) -> Result<Self, LoadError> {
         let provider = provider();
         let versions: Vec<_> = [TlsVersion::V1_2, TlsVersion::V1_3]
             .into_iter()
@@ -65,7 +94,7 @@ impl Client {
                 TlsVersion::V1_3 => &rustls::version::TLS13,
             })
             .collect();
-        let observer = Observer::load(settings, &provider)?;
+        let observer = Observer::load(settings, &provider, mesh)?;
         let mut base = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions)
             .map_err(|error| LoadError::settings("tls.min_version", error.to_string()))?
@@ -84,10 +113,35 @@ impl Client {
         Ok(Self {
             base,
             observer,
-            own: settings.identity.as_ref().map(material::own_certificate).transpose()?,
+            own: match &settings.identity {
+                None => Own::None,
+                Some(OwnCertificate::Files(files)) => Own::Read(material::own_certificate(files)?),
+                Some(OwnCertificate::Mesh) => Own::Mesh(Arc::clone(mesh)),
+            },
             server_name: server_name.transpose()?,
             min_remaining: settings.min_remaining,
         })
+    }
+
+    /// The same without Server Name Indication, whatever the name that is verified.
+    #[must_use]
+    pub fn without_sni(mut self) -> Self {
+        self.base.enable_sni = false;
+        self
+    }
+
+    /// Whether everything that a handshake needs from this side is there: `no_identity` if not.
+    ///
+    /// Worth asking before a connection is made for nothing.
+    pub fn ready(&self) -> Result<(), Fault> {
+        self.observer.current_roots()?;
+        self.own.current().map(drop)
+    }
+
+    /// Whether a certificate of our own chains to the roots that this client trusts, and is valid
+    /// at `now`.
+    pub fn vouch(&self, own: &Credential, now: SystemTime) -> Result<(), Fault> {
+        self.observer.vouch(own, now)
     }
 
     /// One fresh, full handshake over `stream`.
@@ -105,10 +159,10 @@ impl Client {
         let name = self.name(host)?;
         let observed = Arc::new(Observed::default());
         let mut config = self.base.clone();
-        let observer = self.observer.watching(&observed);
+        let observer = self.observer.watching(&observed)?;
         config.dangerous().set_certificate_verifier(Arc::new(observer));
         config.client_auth_cert_resolver =
-            Arc::new(OwnCertificate::new(self.own.clone(), Arc::clone(&observed)));
+            Arc::new(verify::Shown::new(self.own.current()?, Arc::clone(&observed)));
         let connector = TlsConnector::from(Arc::new(config));
         let filled = FillOnDrop { facts, observed };
         let shaken = connector.connect(name, stream).await;
@@ -204,12 +258,16 @@ pub async fn settle(stream: &mut TlsStream<Stream>, facts: &TlsFacts) -> Result<
     if !asked || stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
         return Ok(());
     }
-    let round_trip = stream.get_ref().0.stamps().tcp_facts().map(|facts| facts.rtt);
-    let patience = SETTLE + round_trip.unwrap_or_default() * 4;
-    match timeout_at(Instant::now() + patience, answer(stream)).await {
+    match timeout_at(Instant::now() + patience(stream), answer(stream)).await {
         Ok(answer) => answer,
         Err(_) => Ok(()),
     }
+}
+
+/// How long a server may take to look at what the client sent last.
+fn patience(stream: &TlsStream<Stream>) -> Duration {
+    let round_trip = stream.get_ref().0.stamps().tcp_facts().map(|facts| facts.rtt);
+    SETTLE + round_trip.unwrap_or_default() * 4
 }
 
 /// The server's answer to our certificate: a session ticket or data, an alert, or an end.

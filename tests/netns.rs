@@ -1,6 +1,12 @@
 //! What only the kernel can produce, in network namespaces that each test makes for itself: they
-//! vanish with the test's last process. Needs `unshare` (util-linux) and `ip` (iproute2), and root
-//! or unprivileged user namespaces; without them the tests fail and say so.
+//! vanish with the test's last process. Needs `unshare` (util-linux), `ip` (iproute2) and
+//! `iptables`, and root or unprivileged user namespaces; without them the tests fail and say so.
+
+mod netns {
+    mod capture;
+    mod inside;
+    mod mtu;
+}
 
 use std::process::{Command, Output};
 

@@ -6,8 +6,11 @@
 mod real {
     mod coredns;
     mod envoy;
+    mod hbone_client;
     mod nginx;
     mod pki;
     mod prometheus;
+    #[path = "../ztunnel/support.rs"]
+    mod stand_in;
     mod support;
 }

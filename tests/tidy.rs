@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 /// a layer only what `WITHIN_LAYER` names.
 const LAYERS: &[&[&str]] = &[
     &["target", "failure", "outcome", "expectation", "attempt", "schedule", "spec"],
-    &["config", "net", "tls", "drain", "telemetry"],
-    &["probe", "metrics", "responder", "window"],
+    &["config", "net", "tls", "istiod", "drain", "telemetry"],
+    &["probe", "identity", "metrics", "responder", "window"],
     &["runner", "plan"],
     &["agent", "lab"],
     &["cli"],
@@ -18,7 +18,8 @@ const LAYERS: &[&[&str]] = &[
 
 /// The vocabulary is one language: its files name each other. TLS runs over our own sockets. The
 /// lab starts the agent that it shows.
-const WITHIN_LAYER: &[(&str, &str)] = &[("tls", "net"), ("lab", "agent"), ("runner", "plan")];
+const WITHIN_LAYER: &[(&str, &str)] =
+    &[("tls", "net"), ("istiod", "net"), ("istiod", "tls"), ("lab", "agent"), ("runner", "plan")];
 
 /// Foreign crates that only these modules may name.
 const ONLY_IN: &[(&str, &[&str])] = &[
@@ -26,14 +27,18 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("metrics_util", &["metrics"]),
     ("hickory_proto", &["net", "lab"]),
     ("hickory_resolver", &["net"]),
-    ("nix", &["net"]),
-    ("socket2", &["net"]),
+    ("nix", &["net", "lab"]),
+    ("socket2", &["net", "lab"]),
     ("libc", &["net"]),
-    ("rustls", &["tls"]),
-    ("tokio_rustls", &["tls", "probe"]),
-    ("x509_parser", &["tls"]),
+    ("rustls", &["tls", "lab"]),
+    ("tokio_rustls", &["tls", "probe", "istiod", "lab"]),
+    ("tonic", &["istiod", "lab"]),
+    ("tonic_prost", &["istiod", "lab"]),
+    ("prost", &["istiod", "lab"]),
+    ("rcgen", &["tls", "lab"]),
+    ("x509_parser", &["tls", "lab"]),
     ("aws_lc_rs", &["tls"]),
-    ("h2", &["probe"]),
+    ("h2", &["probe", "istiod", "lab"]),
     ("flate2", &["probe"]),
     ("serde_saphyr", &["config"]),
     ("sketches_ddsketch", &["window"]),

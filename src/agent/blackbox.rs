@@ -64,6 +64,10 @@ async fn attempt(
         // As blackbox_exporter has it: without stated statuses 2xx is good.
         spec.expect = Expectation::Status("2xx".parse().expect("a class"));
     }
+    if let Ask::Istiod { module, .. } = &mut spec.ask {
+        // How seldom is kept from attempt to attempt, and here each is the first.
+        module.csr = None;
+    }
     shorten(&mut spec, request).map_err(bad)?;
     let _place = admin.probes.try_acquire().map_err(|_| {
         let problem = "too many attempts under way: raise admin.max_probes";
@@ -157,7 +161,8 @@ async fn admit(
     spec: &mut ProbeSpec,
 ) -> Result<Admission, Refusal> {
     let environment = &questions.environment;
-    if admin.networks.is_empty() {
+    // Where capture is looked for is the module's to say: a request only names a service.
+    if admin.networks.is_empty() || matches!(spec.ask, Ask::Capture { .. }) {
         return Ok(Admission::To(environment.clone(), None));
     }
     if let Ask::Http { module, .. } = &mut spec.ask {
@@ -178,6 +183,13 @@ async fn admit(
         let address = address.to_canonical();
         admin.networks.iter().any(|network| network.contains(&address))
     };
+    if let Ask::Hbone { url: Some(url), .. } = &spec.ask
+        && let Host::Ip(end) = url.endpoint().host
+        && !allowed(&end)
+    {
+        // A waypoint leads on to where CONNECT names.
+        return Err(forbidden(end));
+    }
     let name = match host {
         Host::Ip(address) if allowed(&address) => {
             return Ok(Admission::To(environment.clone(), None));
@@ -200,7 +212,7 @@ async fn admit(
     let resolver = Arc::new(Resolver::pinned(&name, address));
     let lookup = began.elapsed();
     spec.timeouts.total = total.saturating_sub(lookup);
-    Ok(Admission::To(Environment { resolver }, Some(lookup)))
+    Ok(Admission::To(Environment { resolver, ..environment.clone() }, Some(lookup)))
 }
 
 /// The outcome of an attempt that got no further than its name.
@@ -229,5 +241,10 @@ fn destination(spec: &ProbeSpec, resolver: &Resolver) -> Result<(Host, IpPrefere
         Ask::Tls { module, endpoint } => (endpoint.host.clone(), module.ip),
         Ask::Http { module, url } => (url.endpoint().host, module.ip),
         Ask::Hold { module, url } => (url.endpoint().host, module.ip),
+        Ask::Hbone { module, peer, .. } => (peer.host.clone(), module.ip),
+        Ask::Istiod { module, endpoint } => (endpoint.host.clone(), module.ip),
+        Ask::Capture { module, .. } => (module.dns_server.host.clone(), IpPreference::default()),
+        Ask::Mtu { module, url } => (url.endpoint().host, module.ip),
+        Ask::Ztunnel { module, host } => (host.clone(), module.ip),
     })
 }

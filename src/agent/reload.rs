@@ -35,6 +35,9 @@ pub async fn run(
         responder = ?agent.responder_addrs(),
         "probing"
     );
+    if let Some(remark) = agent.config.remark() {
+        tracing::warn!("{remark}");
+    }
     loop {
         let text = tokio::select! {
             () = stop.cancelled() => break,

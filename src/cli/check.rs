@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::attempt::Attempt;
 use crate::cli::flags::{CheckFlags, CheckOutput};
-use crate::cli::{Exit, World, config_command, probe, render};
+use crate::cli::{Exit, World, config_command, mesh, probe, render};
 use crate::expectation::Verdict;
 use crate::net::Resolver;
 use crate::probe::Environment;
@@ -57,13 +57,18 @@ pub(crate) async fn run(
     };
     let resolver = Resolver::load(&config.resolv_conf, Path::new("/etc/hosts"))
         .with_context(|| format!("resolv_conf {}", config.resolv_conf.display()))?;
-    let environment = Environment { resolver: Arc::new(resolver) };
+    let environment = Environment { resolver: Arc::new(resolver), ..Environment::default() };
     let Ok(mut targets) = plan::prepare(&config, &environment, &[]) else {
         bail!("a file of the configuration changed while it was read: try again");
     };
     if let Some(problem) = narrow(&mut targets, flags.target.as_deref()) {
         writeln!(err, "error: {}: {problem}", flags.config.display())?;
         return Ok(Exit::Usage);
+    }
+    let asked = targets.iter().flat_map(|target| [Some(target), target.control.as_ref()]);
+    let need = mesh::Need::of(asked.flatten().map(|target| &target.spec.probe));
+    if let Err(problem) = mesh::join(need, config.mesh.as_ref(), &environment).await {
+        writeln!(err, "note: {}", render::inert(&problem))?;
     }
     print(&runner::once(&targets, AT_ONCE).await, flags.output, out)
 }
@@ -95,7 +100,7 @@ fn print(attempts: &[Attempt], output: CheckOutput, out: &mut dyn Write) -> anyh
                 .into_iter()
                 .map(|(kind, attempts)| Category {
                     category_name: title(kind),
-                    checks: attempts.into_iter().map(check).collect(),
+                    checks: attempts.into_iter().flat_map(checks).collect(),
                 })
                 .collect();
             let report = Report { success: exit == Exit::Met, categories, attempts };
@@ -120,6 +125,11 @@ fn title(kind: ProbeKind) -> &'static str {
         ProbeKind::Tls => "certificates hold",
         ProbeKind::Http => "services reply",
         ProbeKind::Hold => "connections live",
+        ProbeKind::Hbone => "tunnels open",
+        ProbeKind::Istiod => "istiod serves",
+        ProbeKind::Capture => "capture is as enrolled",
+        ProbeKind::Mtu => "large bodies pass",
+        ProbeKind::Ztunnel => "ztunnels are ready",
     }
 }
 
@@ -134,8 +144,14 @@ fn table(attempts: &[Attempt], all: bool, out: &mut dyn Write) -> io::Result<()>
         writeln!(out, "{title}\n{}", "-".repeat(title.len()))?;
         for attempt in shown {
             writeln!(out, "{} {}", attempt.verdict.mark(), description(attempt))?;
-            if let Some(error) = error(attempt) {
+            let rungs = rungs(attempt);
+            // The rung that broke tells why.
+            let told = rungs.iter().any(|(verdict, _)| *verdict != Verdict::Met);
+            if let Some(error) = error(attempt).filter(|_| !told) {
                 writeln!(out, "    {}", render::inert(&error))?;
+            }
+            for (verdict, rung) in rungs {
+                writeln!(out, "    {} {rung}", verdict.mark())?;
             }
             if let Some(failure) =
                 attempt.failure.as_ref().filter(|_| attempt.verdict != Verdict::Met)
@@ -172,17 +188,31 @@ fn error(attempt: &Attempt) -> Option<String> {
     }
 }
 
-fn check(attempt: &Attempt) -> Check {
-    let result = match attempt.verdict {
-        Verdict::Met => "success",
-        Verdict::Violated => "error",
-        Verdict::Inconclusive => "warning",
-    };
+/// The rungs of the ladder to istiod, when it was climbed.
+fn rungs(attempt: &Attempt) -> Vec<(Verdict, String)> {
+    attempt.facts.istiod.as_ref().map(render::rungs).unwrap_or_default()
+}
+
+/// The check of an attempt, and of each rung beneath it.
+fn checks(attempt: &Attempt) -> Vec<Check> {
     let unmet = attempt.verdict != Verdict::Met;
-    Check {
+    let whole = Check {
         description: description(attempt),
         hint: attempt.failure.as_ref().filter(|_| unmet).map(|failure| failure.reason.hint()),
         error: error(attempt),
-        result,
+        result: result(attempt.verdict),
+    };
+    let beneath = rungs(attempt).into_iter().map(|(verdict, rung)| {
+        let description = format!("{}: {rung}", attempt.target);
+        Check { description, hint: None, error: None, result: result(verdict) }
+    });
+    std::iter::once(whole).chain(beneath).collect()
+}
+
+fn result(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Met => "success",
+        Verdict::Violated => "error",
+        Verdict::Inconclusive => "warning",
     }
 }

@@ -26,6 +26,9 @@ pub(crate) fn run(
     } else {
         let (modules, targets) = (config.modules.len(), config.targets.len());
         writeln!(out, "√ {}: {modules} modules, {targets} targets", file.display())?;
+        if let Some(remark) = config.remark() {
+            writeln!(out, "‼ {remark}")?;
+        }
     }
     Ok(Exit::Met)
 }

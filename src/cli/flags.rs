@@ -1,5 +1,7 @@
 //! The command line as clap reads it: raw words, no effects.
 
+mod mesh;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use crate::cli::words::{self, Header};
 use crate::expectation::{Expectation, StatusSet};
 use crate::spec::{HttpVersion, Qtype, TlsVersion, Transport};
 use crate::target::{Endpoint, Vantage};
+pub(crate) use mesh::{CaptureFlags, HboneFlags, IstiodFlags, MeshFlags, MtuFlags, ZtunnelFlags};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -22,6 +25,8 @@ Examples:
   meshprobe probe dns kubernetes.default.svc.cluster.local. --server 10.96.0.10:53
   meshprobe probe http http://mirai-frontend.default:80/ --status 2xx
   meshprobe probe tls istiod.istio-system.svc:15012 --ca root-cert.pem
+  meshprobe probe istiod istiod.istio-system.svc --ca root-cert.pem
+  meshprobe probe hbone 10.244.1.17 --uncredentialed --ca root-cert.pem
   meshprobe check --config config/example.yaml";
 
 /// Synthetic connectivity prober for Istio ambient mesh.
@@ -59,6 +64,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one value per process")]
 pub(crate) enum ProbeCommand {
     /// Ask one DNS question: exactly one packet unless --retries.
     Dns(DnsFlags),
@@ -70,6 +76,34 @@ pub(crate) enum ProbeCommand {
     Http(HttpFlags),
     /// Keep one HTTP connection open under a heartbeat and tell how it ends.
     Hold(HoldFlags),
+    /// Open an HBONE tunnel and make one request through it, or look at who would terminate it.
+    Hbone(HboneFlags),
+    /// Climb to istiod rung by rung: resolve, tcp, tls, http2, xds, csr.
+    Istiod(IstiodFlags),
+    /// Find out whether this pod's traffic is captured, as its enrolment says.
+    Capture(CaptureFlags),
+    /// Send a small and a large body both ways.
+    Mtu(MtuFlags),
+    /// Read a ztunnel's readiness and counters.
+    Ztunnel(ZtunnelFlags),
+}
+
+impl ProbeCommand {
+    /// What every probe has.
+    pub(crate) fn common(&mut self) -> &mut CommonFlags {
+        match self {
+            Self::Dns(flags) => &mut flags.common,
+            Self::Tcp(flags) => &mut flags.common,
+            Self::Tls(flags) => &mut flags.common,
+            Self::Http(flags) => &mut flags.common,
+            Self::Hold(flags) => &mut flags.common,
+            Self::Hbone(flags) => &mut flags.common,
+            Self::Istiod(flags) => &mut flags.common,
+            Self::Capture(flags) => &mut flags.common,
+            Self::Mtu(flags) => &mut flags.common,
+            Self::Ztunnel(flags) => &mut flags.common,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -77,8 +111,8 @@ pub(crate) struct CommonFlags {
     /// Longest time for the whole attempt, 1ms to 24h; for hold, of everything but the holding.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = words::duration)]
     pub(crate) timeout: Duration,
-    /// What must come back: reply (the default), `status LIST` (http), connect (tcp), or denied
-    /// (tcp, tls, http).
+    /// What must come back: reply (the default), `status LIST` (http, hbone), connect (tcp), or
+    /// denied (tcp, tls, http, hbone).
     #[arg(long, value_name = "EXPECTATION")]
     pub(crate) expect: Option<Expectation>,
     /// Attempts to make, 1 to 1000000; more than one prints a line each.
@@ -341,14 +375,29 @@ pub(crate) enum ConfigCommand {
 #[cfg(feature = "lab")]
 #[derive(Debug, Args)]
 pub(crate) struct LabFlags {
-    /// Nodes of the lab, 1 to 50, each with a responder.
+    /// Nodes of the lab, 1 to 50, each with a ztunnel and the agents of both vantages.
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u16).range(1..=50))]
     pub(crate) nodes: u16,
     /// End by itself after this long, 1ms to 24h; without it, on Ctrl-C.
     #[arg(long, value_name = "DURATION", value_parser = words::duration)]
     pub(crate) duration: Option<Duration>,
-    /// Time between two attempts of one target, 10ms to 1h.
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = words::pace)]
-    pub(crate) interval: Duration,
+    /// Peers that each agent probes, 1 to 49.
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u16).range(1..=49))]
+    pub(crate) peers: u16,
+    /// Time between two attempts of one target, 10ms to 1h; by default 1s, or as much as keeps a
+    /// big lab light.
+    #[arg(long, value_name = "DURATION", value_parser = words::pace)]
+    pub(crate) interval: Option<Duration>,
+    /// Break something: KIND/TARGET[@START][+DURATION], e.g. ztunnel-dead/node-2@10s+20s; may be
+    /// given several times.
+    #[arg(long = "fault", value_name = "FAULT")]
+    pub(crate) faults: Vec<crate::lab::fault::Fault>,
+    /// List the kinds of faults and end.
+    #[arg(long = "faults")]
+    pub(crate) list_faults: bool,
+    /// Divide the long timeouts of a real ztunnel (3s, 5s, 10s, 23s) by this, 1 to 1000.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = words::scale)]
+    pub(crate) time_scale: f64,
 }

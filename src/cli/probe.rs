@@ -1,5 +1,7 @@
 //! `meshprobe probe`: one attempt from here, or a counted row of them.
 
+mod mesh;
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +15,8 @@ use crate::cli::flags::{
     CommonFlags, DnsFlags, HoldFlags, HttpFlags, IpFlags, Output, ProbeCommand, TcpFlags, TlsFlags,
     TrustFlags,
 };
-use crate::cli::{Exit, World, render};
+use crate::cli::{Exit, World, mesh as joining, render};
+use crate::config::MeshConfig;
 use crate::expectation::{Expectation, Verdict};
 use crate::failure::{Fault, Reason};
 use crate::net::Resolver;
@@ -21,7 +24,7 @@ use crate::outcome::Outcome;
 use crate::probe::{Environment, Probe};
 use crate::spec::{
     ClientIdentity, DnsModule, HoldModule, HttpModule, IpFamily, IpPreference, Module, ModuleKind,
-    ProbeSpec, Roots, Search, TcpModule, Timeouts, TlsModule, TlsSettings, Verify,
+    OwnCertificate, ProbeSpec, Roots, Search, TcpModule, Timeouts, TlsModule, TlsSettings, Verify,
 };
 use crate::target::TargetName;
 
@@ -33,6 +36,10 @@ struct Request {
     address: String,
     module: Module,
     common: CommonFlags,
+    /// Where a certificate of our own would come from.
+    mesh: Option<MeshConfig>,
+    /// What is not as one might think, told before the attempts.
+    note: Option<String>,
 }
 
 pub(crate) async fn run(
@@ -41,7 +48,7 @@ pub(crate) async fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    let (request, probe, spec) = match resolve(command, world) {
+    let (request, spec, environment, probe) = match resolve(command, world) {
         Ok(resolved) => resolved,
         Err(Misuse(problem)) => {
             let problem = render::inert(&problem);
@@ -49,24 +56,31 @@ pub(crate) async fn run(
             return Ok(Exit::Usage);
         }
     };
+    let need = joining::Need::of([&spec]);
+    let joined = joining::join(need, request.mesh.as_ref(), &environment).await;
+    for told in request.note.iter().chain(joined.err().iter()) {
+        writeln!(err, "note: {}", render::inert(told))?;
+    }
     attempts(&request, &probe, &spec, out).await
 }
 
-fn resolve(command: ProbeCommand, world: &World) -> Result<(Request, Probe, ProbeSpec), Misuse> {
-    let mut request = match command {
+fn resolve(
+    mut command: ProbeCommand,
+    world: &World,
+) -> Result<(Request, ProbeSpec, Environment, Probe), Misuse> {
+    take_vantage(command.common(), world)?;
+    let request = match command {
         ProbeCommand::Dns(flags) => dns(flags)?,
         ProbeCommand::Tcp(flags) => tcp(flags)?,
         ProbeCommand::Tls(flags) => tls(flags)?,
         ProbeCommand::Http(flags) => http(flags)?,
         ProbeCommand::Hold(flags) => hold(flags)?,
+        ProbeCommand::Hbone(flags) => mesh::hbone(flags, world)?,
+        ProbeCommand::Istiod(flags) => mesh::istiod(flags, world)?,
+        ProbeCommand::Capture(flags) => mesh::capture(flags)?,
+        ProbeCommand::Mtu(flags) => mesh::mtu(flags)?,
+        ProbeCommand::Ztunnel(flags) => mesh::ztunnel(flags)?,
     };
-    let given = world.environment.get("MESHPROBE_VANTAGE").filter(|text| !text.is_empty());
-    if let (None, Some(text)) = (request.common.vantage, given) {
-        let vantage = text.parse().map_err(|error| {
-            Misuse(format!("MESHPROBE_VANTAGE=`{text}` in the environment: {error}"))
-        })?;
-        request.common.vantage = Some(vantage);
-    }
     let spec = request
         .module
         .aim(&request.address)
@@ -76,10 +90,22 @@ fn resolve(command: ProbeCommand, world: &World) -> Result<(Request, Probe, Prob
             let path = request.common.resolv_conf.display();
             Misuse(format!("--resolv-conf {path}: {error}; name a file like /etc/resolv.conf"))
         })?;
-    let environment = Environment { resolver: Arc::new(resolver) };
+    let environment = Environment { resolver: Arc::new(resolver), ..Environment::default() };
     let probe = Probe::prepare(&spec, &environment)
         .map_err(|error| Misuse(format!("{}: {error}", flag(error.field))))?;
-    Ok((request, probe, spec))
+    Ok((request, spec, environment, probe))
+}
+
+/// The side of the mesh, of the environment unless a flag says it.
+fn take_vantage(common: &mut CommonFlags, world: &World) -> Result<(), Misuse> {
+    let given = world.environment.get("MESHPROBE_VANTAGE").filter(|text| !text.is_empty());
+    if let (None, Some(text)) = (common.vantage, given) {
+        let vantage = text.parse().map_err(|error| {
+            Misuse(format!("MESHPROBE_VANTAGE=`{text}` in the environment: {error}"))
+        })?;
+        common.vantage = Some(vantage);
+    }
+    Ok(())
 }
 
 /// The flag that a module's field is given by.
@@ -181,6 +207,9 @@ fn request(
     let fits = match (&expect, &kind) {
         (Expectation::Reply, _) => true,
         (Expectation::Status(_), ModuleKind::Http(_)) => true,
+        (Expectation::Status(_) | Expectation::Denied, ModuleKind::Hbone(module)) => {
+            module.credentialed
+        }
         (Expectation::Connect, ModuleKind::Tcp(_)) => true,
         (Expectation::Denied, ModuleKind::Tcp(_) | ModuleKind::Tls(_) | ModuleKind::Http(_)) => {
             true
@@ -189,12 +218,13 @@ fn request(
     };
     if !fits {
         return Err(Misuse(format!(
-            "--expect `{expect}` does not fit this probe: `status` is for http, `connect` for tcp, \
-             `denied` for tcp, tls and http"
+            "--expect `{expect}` does not fit this probe: `status` is for http and hbone, `connect` \
+             for tcp, `denied` for tcp, tls, http and hbone"
         )));
     }
     let timeouts = Timeouts::total(common.timeout);
-    Ok(Request { address, module: Module { kind, timeouts, expect }, common })
+    let module = Module { kind, timeouts, expect };
+    Ok(Request { address, module, common, mesh: None, note: None })
 }
 
 fn dns(flags: DnsFlags) -> Result<Request, Misuse> {
@@ -276,7 +306,8 @@ fn trust(flags: TrustFlags) -> TlsSettings {
         roots: flags.ca.map_or(Roots::System, Roots::File),
         server_name: flags.server_name,
         verify,
-        identity: identity.map(|(certificate, key)| ClientIdentity { certificate, key }),
+        identity: identity
+            .map(|(certificate, key)| OwnCertificate::Files(ClientIdentity { certificate, key })),
         alpn: flags.alpn,
         min_version: flags.tls_min,
         max_version: flags.tls_max,

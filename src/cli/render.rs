@@ -1,11 +1,14 @@
 //! Attempts as text for people: the verdict first, then why, then where the time went.
 
+mod mesh;
+
 use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::attempt::Attempt;
 use crate::expectation::Verdict;
 use crate::outcome::Facts;
+pub(crate) use mesh::rungs;
 
 /// One attempt in full.
 pub(crate) fn attempt(attempt: &Attempt, out: &mut dyn Write) -> io::Result<()> {
@@ -136,5 +139,5 @@ fn facts(facts: &Facts, out: &mut dyn Write) -> io::Result<()> {
             human(hold.slowest_heartbeat)
         )?;
     }
-    Ok(())
+    mesh::facts(facts, out)
 }

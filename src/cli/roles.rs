@@ -47,23 +47,45 @@ fn is_dumb(world: &World) -> bool {
     world.environment.get("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// The exit code is the worst verdict that the lab saw.
+/// Without faults the exit code is the worst verdict that the lab saw; with faults it says
+/// whether they turned what the signature table says and nothing else.
 #[cfg(feature = "lab")]
 pub(crate) fn lab(
     flags: &crate::cli::flags::LabFlags,
     world: &World,
     out: &mut dyn Write,
+    err: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
+    if flags.list_faults {
+        write!(out, "{}", crate::lab::fault::list())?;
+        return Ok(Exit::Met);
+    }
+    if let Some(error) = flags.faults.iter().find_map(|fault| fault.fits(flags.nodes).err()) {
+        writeln!(err, "error: --fault: {error}\n\nFor more information, try '--help'.")?;
+        return Ok(Exit::Usage);
+    }
     let options = crate::lab::Options {
         nodes: flags.nodes,
+        peers: flags.peers,
         interval: flags.interval,
         duration: flags.duration,
+        settle: None,
+        faults: flags.faults.clone(),
+        time_scale: flags.time_scale,
         terminal: world.terminal.filter(|_| !is_dumb(world)),
     };
-    let [_, violated, inconclusive] = runtime()?.block_on(async {
+    let report = crate::lab::runtime()?.block_on(async {
         let stop = drain::on_signal()?;
         crate::lab::run(options, stop, out).await
     })?;
+    if !report.findings.is_empty() {
+        return Ok(match (report.is_as_stated(), report.contradicts()) {
+            (true, _) => Exit::Met,
+            (false, true) => Exit::Violated,
+            (false, false) => Exit::Inconclusive,
+        });
+    }
+    let [_, violated, inconclusive] = report.totals;
     Ok(match (violated, inconclusive) {
         (0, 0) => Exit::Met,
         (0, _) => Exit::Inconclusive,

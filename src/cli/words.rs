@@ -8,8 +8,8 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::config;
-use crate::spec::{HttpVersion, Qtype, TlsVersion, Transport};
-use crate::target::{Endpoint, Vantage};
+use crate::spec::{HBONE_PORT, HttpVersion, Qtype, TlsVersion, Transport};
+use crate::target::{Endpoint, Host, Vantage};
 
 /// A request header.
 pub(crate) type Header = (HeaderName, HeaderValue);
@@ -17,6 +17,10 @@ pub(crate) type Header = (HeaderName, HeaderValue);
 /// Bytes written as text with escapes.
 #[derive(Debug, Clone)]
 pub(crate) struct Escaped(pub(crate) Vec<u8>);
+
+/// A value, or the word `off`.
+#[derive(Debug, Clone)]
+pub(crate) struct OrOff<T>(pub(crate) Option<T>);
 
 /// A closed set of words, which help and completions then tell.
 pub(crate) fn one_of<T: Clone + Send + Sync + 'static>(
@@ -33,6 +37,15 @@ pub(crate) const RCODES: &[&str] =
 pub(crate) const TLS_VERSIONS: &[&str] = &["1.2", "1.3"];
 pub(crate) const HTTP_VERSIONS: &[&str] = &["auto", "1.1", "2"];
 pub(crate) const VANTAGES: &[&str] = &["ambient", "plain"];
+pub(crate) const YES_NO: &[&str] = &["yes", "no"];
+
+pub(crate) fn yes_no(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("must be yes or no"),
+    }
+}
 
 pub(crate) fn vantage(text: &str) -> Result<Vantage, &'static str> {
     text.parse().map_err(|_| "must be ambient or plain")
@@ -52,6 +65,12 @@ pub(crate) fn pace(text: &str) -> Result<Duration, &'static str> {
     pace.ok_or("must be from 10ms to 1h, a number with ms, s, m or h, e.g. 1500ms")
 }
 
+/// By what the lab divides long timeouts.
+pub(crate) fn scale(text: &str) -> Result<f64, &'static str> {
+    let scale = text.parse().ok().filter(|scale| (1.0..=1000.0).contains(scale));
+    scale.ok_or("must be a number from 1 to 1000")
+}
+
 pub(crate) fn hold(text: &str) -> Result<Duration, &'static str> {
     let range = Duration::from_secs(1)..=Duration::from_secs(12 * 3600);
     let hold = duration(text).ok().filter(|hold| range.contains(hold));
@@ -65,6 +84,51 @@ pub(crate) fn share(text: &str) -> Result<f64, &'static str> {
 
 pub(crate) fn dns_server(text: &str) -> Result<Endpoint, String> {
     Endpoint::with_default_port(text, 53).map_err(|error| error.to_string())
+}
+
+pub(crate) fn istiod(text: &str) -> Result<Endpoint, String> {
+    let port = config::ISTIOD_PORT;
+    Endpoint::with_default_port(text, port).map_err(|error| error.to_string())
+}
+
+pub(crate) fn hbone(text: &str) -> Result<Endpoint, String> {
+    Endpoint::with_default_port(text, HBONE_PORT).map_err(|error| error.to_string())
+}
+
+pub(crate) fn dns_literal(text: &str) -> Result<Endpoint, String> {
+    literal(text, 53)
+}
+
+pub(crate) fn http_literal(text: &str) -> Result<Endpoint, String> {
+    literal(text, 80)
+}
+
+pub(crate) fn hbone_or_off(text: &str) -> Result<OrOff<Endpoint>, String> {
+    or_off(text, |text| literal(text, HBONE_PORT))
+}
+
+pub(crate) fn port_or_off(text: &str) -> Result<OrOff<u16>, &'static str> {
+    let port = |text: &str| text.parse().ok().filter(|port| *port > 0);
+    or_off(text, |text| port(text).ok_or("must be a port from 1 to 65535, or off"))
+}
+
+/// What the configuration takes for `csr`.
+pub(crate) fn csr(text: &str) -> Result<OrOff<Duration>, &'static str> {
+    let rate = |text: &str| duration(text).ok().filter(|rate| *rate >= Duration::from_secs(10));
+    or_off(text, |text| rate(text).ok_or("must be from 10s to 24h, e.g. 5m, or off"))
+}
+
+fn or_off<T, E>(text: &str, read: impl FnOnce(&str) -> Result<T, E>) -> Result<OrOff<T>, E> {
+    if text == "off" { Ok(OrOff(None)) } else { read(text).map(|value| OrOff(Some(value))) }
+}
+
+/// An address: nothing is resolved for it.
+fn literal(text: &str, port: u16) -> Result<Endpoint, String> {
+    let endpoint = Endpoint::with_default_port(text, port).map_err(|error| error.to_string())?;
+    match endpoint.host {
+        Host::Ip(_) => Ok(endpoint),
+        Host::Name(_) => Err("must be an IP address, with or without a port".to_owned()),
+    }
 }
 
 pub(crate) fn network(text: &str) -> Result<IpNet, &'static str> {

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::config::decode::{Book, Entry, Field};
+use crate::config::mesh::{Given, mesh};
 use crate::config::mistake::Mistake;
 use crate::config::module::module;
 use crate::config::node::{MAX_BYTES, Node};
@@ -14,7 +15,8 @@ use crate::config::{Config, Origins, server};
 use crate::target::TargetName;
 
 /// Reads the configuration in `text`; what it leaves out comes from `environment`
-/// (`MESHPROBE_NODE`, `HOSTNAME`, `MESHPROBE_ZONE`, `MESHPROBE_VANTAGE`) or is the default.
+/// (`MESHPROBE_NODE`, `HOSTNAME`, `MESHPROBE_ZONE`, `MESHPROBE_VANTAGE`, and for the block `mesh`
+/// `MESHPROBE_POD_NAME`, `_NAMESPACE`, `_SERVICE_ACCOUNT` and `_IP`) or is the default.
 ///
 /// Touches neither files nor network. Errors are all mistakes at once, in the order of the text.
 pub fn parse(text: &str, environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistake>> {
@@ -82,7 +84,9 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
         root.unvalued("the configuration is empty", "write at least `targets: []`");
     }
     let mut fields = root.fields();
-    let identity = server::identity(&mut fields, environment);
+    let before = root.mistakes();
+    let (identity, node_stated) = server::identity(&mut fields, environment);
+    let sound = root.mistakes() == before;
     let admin = server::admin(fields.take("admin").as_ref());
     let responder = fields.take("responder");
     let responder = responder.map(|field| server::responder(&field, admin.listen));
@@ -90,6 +94,15 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
     let buckets = server::buckets(fields.take("buckets").as_ref());
     let resolv_conf = fields.take("resolv_conf").and_then(|field| field.file());
     let defaults = defaults(fields.take("defaults").as_ref());
+    let (mesh, lacks) = fields.take("mesh").map(|field| mesh(&field, environment)).unzip();
+    let given = Given {
+        timeout: defaults.timeout,
+        vantage: identity.vantage,
+        node: node_stated.then(|| identity.node.clone()),
+        sound,
+        mesh,
+        lacks: lacks.unwrap_or_default(),
+    };
 
     let modules = fields.take("modules");
     let known = modules.as_ref().is_none_or(|f| f.is_map() || f.is_null());
@@ -98,13 +111,13 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
         entries
             .map(|entry| {
                 check_name(&entry);
-                (entry.name.to_owned(), module(&entry.field, defaults.timeout))
+                (entry.name.to_owned(), module(&entry.field, &given))
             })
             .collect()
     });
-    let targets = fields
-        .take("targets")
-        .map_or_else(Vec::new, |field| targets(&field, &defaults, known.then_some(&modules)));
+    let targets = fields.take("targets").map_or_else(Vec::new, |field| {
+        targets(&field, &defaults, &given, known.then_some(&modules))
+    });
     fields.finish();
 
     let mut origins = Origins::default();
@@ -120,6 +133,7 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
         }
     }
     Config {
+        mesh: given.mesh,
         identity,
         admin,
         responder,

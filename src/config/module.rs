@@ -3,6 +3,7 @@
 
 mod dns;
 mod http;
+mod mesh;
 mod tls;
 
 use std::ops::RangeInclusive;
@@ -10,9 +11,11 @@ use std::time::Duration;
 
 pub(super) use dns::TRANSPORTS;
 pub(super) use http::VERSIONS as HTTP_VERSIONS;
-pub(super) use tls::VERSIONS as TLS_VERSIONS;
+pub(super) use mesh::ANY;
+pub(super) use tls::{VERSIONS as TLS_VERSIONS, name as server_name};
 
 use crate::config::decode::{Field, Fields};
+use crate::config::mesh::Given;
 use crate::config::server::set;
 use crate::expectation::Expectation;
 use crate::failure::Phase;
@@ -22,7 +25,8 @@ use crate::spec::{
 use crate::target::ProbeKind;
 
 /// The keys that state a kind of question.
-pub(super) const KINDS: [&str; 5] = ["dns", "tcp", "tls", "http", "hold"];
+pub(super) const KINDS: [&str; 10] =
+    ["dns", "tcp", "tls", "http", "hold", "hbone", "istiod", "capture", "mtu", "ztunnel"];
 
 pub(super) const IP_PREFERENCES: [(&str, IpPreference); 4] = [
     ("v4", prefer(IpFamily::V4, true)),
@@ -53,26 +57,34 @@ pub(super) struct Question {
 impl Question {
     /// The kind of probe that asks it.
     pub(super) fn kind(&self) -> ProbeKind {
-        match self.module.kind {
-            ModuleKind::Dns(_) => ProbeKind::Dns,
-            ModuleKind::Tcp(_) => ProbeKind::Tcp,
-            ModuleKind::Tls(_) => ProbeKind::Tls,
-            ModuleKind::Http(_) => ProbeKind::Http,
-            ModuleKind::Hold(_) => ProbeKind::Hold,
-        }
+        kind_of(&self.module.kind)
     }
 }
 
-/// One of `modules`; `None` when not even its kind is known. `default` is the timeout of
-/// `defaults`, `None` when that was wrong.
-pub(super) fn module(field: &Field<'_>, default: Option<Duration>) -> Option<Question> {
+fn kind_of(kind: &ModuleKind) -> ProbeKind {
+    match kind {
+        ModuleKind::Dns(_) => ProbeKind::Dns,
+        ModuleKind::Tcp(_) => ProbeKind::Tcp,
+        ModuleKind::Tls(_) => ProbeKind::Tls,
+        ModuleKind::Http(_) => ProbeKind::Http,
+        ModuleKind::Hold(_) => ProbeKind::Hold,
+        ModuleKind::Hbone(_) => ProbeKind::Hbone,
+        ModuleKind::Istiod(_) => ProbeKind::Istiod,
+        ModuleKind::Capture(_) => ProbeKind::Capture,
+        ModuleKind::Mtu(_) => ProbeKind::Mtu,
+        ModuleKind::Ztunnel(_) => ProbeKind::Ztunnel,
+    }
+}
+
+/// One of `modules`; `None` when not even its kind is known.
+pub(super) fn module(field: &Field<'_>, given: &Given) -> Option<Question> {
     let before = field.mistakes();
     let mut fields = field.fields();
-    let block = kind_block(&mut fields);
+    let block = kind_block(&mut fields, given);
     if block.is_none() {
         fields.one_of_is_missing(&KINDS, "write one of them, e.g. `http: {}`");
     }
-    let question = block.map(|block| question(&mut fields, block, default));
+    let question = block.map(|block| question(&mut fields, block, given));
     if question.is_none() {
         unasked(&mut fields);
     }
@@ -89,7 +101,10 @@ pub(super) fn unasked(fields: &mut Fields<'_>) {
 }
 
 /// The block that states the kind; all others are mistakes.
-pub(super) fn kind_block<'a>(fields: &mut Fields<'a>) -> Option<(ProbeKind, Field<'a>)> {
+pub(super) fn kind_block<'a>(
+    fields: &mut Fields<'a>,
+    given: &Given,
+) -> Option<(ProbeKind, Field<'a>)> {
     let mut found: Option<(ProbeKind, Field<'a>)> = None;
     for kind in ProbeKind::ALL {
         let Some(field) = fields.take(kind.as_str()).map(Field::noted) else {
@@ -99,7 +114,7 @@ pub(super) fn kind_block<'a>(fields: &mut Fields<'a>) -> Option<(ProbeKind, Fiel
             None => found = Some((kind, field)),
             Some((first, _)) => {
                 // Its own mistakes are told as well.
-                decode_kind(kind, &field);
+                decode_kind(kind, &field, given);
                 let problem = format!("stands beside {first}");
                 field.unvalued(problem, "ask one question in each module or target");
             }
@@ -112,19 +127,27 @@ pub(super) fn kind_block<'a>(fields: &mut Fields<'a>) -> Option<(ProbeKind, Fiel
 pub(super) fn question(
     fields: &mut Fields<'_>,
     (kind, field): (ProbeKind, Field<'_>),
-    default: Option<Duration>,
+    given: &Given,
 ) -> Question {
     let before = field.mistakes();
-    let decoded = decode_kind(kind, &field);
+    let decoded = decode_kind(kind, &field, given);
     let block = match kind {
         // The keys of `tls` stand in the block itself.
         ProbeKind::Tls => field.path.rsplit_once('.').map(|(path, _)| path.to_owned()),
-        ProbeKind::Dns | ProbeKind::Tcp | ProbeKind::Http | ProbeKind::Hold => None,
+        ProbeKind::Dns
+        | ProbeKind::Tcp
+        | ProbeKind::Http
+        | ProbeKind::Hold
+        | ProbeKind::Hbone
+        | ProbeKind::Istiod
+        | ProbeKind::Capture
+        | ProbeKind::Mtu
+        | ProbeKind::Ztunnel => None,
     };
-    let timeouts = timeouts(fields, default, [None; Phase::ALL.len()], Some(kind));
+    let timeouts = timeouts(fields, given.timeout, [None; Phase::ALL.len()], Some(kind));
     Question {
         module: Module {
-            expect: expectation(fields, kind).unwrap_or(Expectation::Reply),
+            expect: expectation(fields, &decoded).unwrap_or(Expectation::Reply),
             timeouts,
             kind: decoded,
         },
@@ -133,7 +156,7 @@ pub(super) fn question(
     }
 }
 
-fn decode_kind(kind: ProbeKind, field: &Field<'_>) -> ModuleKind {
+fn decode_kind(kind: ProbeKind, field: &Field<'_>, given: &Given) -> ModuleKind {
     let mut fields = field.fields();
     let decoded = match kind {
         ProbeKind::Dns => ModuleKind::Dns(dns::dns(&mut fields)),
@@ -143,31 +166,50 @@ fn decode_kind(kind: ProbeKind, field: &Field<'_>) -> ModuleKind {
         }
         ProbeKind::Http => ModuleKind::Http(http::http(&mut fields)),
         ProbeKind::Hold => ModuleKind::Hold(hold(&mut fields)),
+        ProbeKind::Hbone => ModuleKind::Hbone(Box::new(mesh::hbone(&mut fields, given))),
+        ProbeKind::Istiod => ModuleKind::Istiod(Box::new(mesh::istiod(&mut fields, given))),
+        ProbeKind::Capture => ModuleKind::Capture(mesh::capture(&mut fields, given)),
+        ProbeKind::Mtu => ModuleKind::Mtu(mesh::mtu(&mut fields)),
+        ProbeKind::Ztunnel => ModuleKind::Ztunnel(mesh::ztunnel(&mut fields)),
     };
     fields.finish();
     decoded
 }
 
-/// `expect`, if it is there and fits `kind`.
-pub(super) fn expectation(fields: &mut Fields<'_>, kind: ProbeKind) -> Option<Expectation> {
+/// `expect`, if it is there and fits `asked`.
+pub(super) fn expectation(fields: &mut Fields<'_>, asked: &ModuleKind) -> Option<Expectation> {
     let field = fields.take("expect")?;
     let expect = field.parse("an expectation")?;
-    let fitting = match kind {
-        ProbeKind::Dns | ProbeKind::Hold => "reply",
-        ProbeKind::Tcp => "reply, denied or connect",
-        ProbeKind::Tls => "reply or denied",
-        ProbeKind::Http => "reply, denied, or `status` with a list",
+    let [status, denied, connect] = match asked {
+        ModuleKind::Dns(_)
+        | ModuleKind::Hold(_)
+        | ModuleKind::Istiod(_)
+        | ModuleKind::Capture(_)
+        | ModuleKind::Mtu(_)
+        | ModuleKind::Ztunnel(_) => [false, false, false],
+        ModuleKind::Tcp(_) => [false, true, true],
+        ModuleKind::Tls(_) => [false, true, false],
+        ModuleKind::Http(_) => [true, true, false],
+        // Without a certificate nothing is requested that could be answered or denied.
+        ModuleKind::Hbone(module) => [module.credentialed, module.credentialed, false],
     };
     let fits = match expect {
         Expectation::Reply => true,
-        Expectation::Status(_) => kind == ProbeKind::Http,
-        Expectation::Denied => {
-            matches!(kind, ProbeKind::Tcp | ProbeKind::Tls | ProbeKind::Http)
-        }
-        Expectation::Connect => kind == ProbeKind::Tcp,
+        Expectation::Status(_) => status,
+        Expectation::Denied => denied,
+        Expectation::Connect => connect,
     };
     if !fits {
-        field.wrong(format!("does not fit {kind}"), format!("write {fitting}"));
+        let fitting = match [status, denied, connect] {
+            [true, _, _] => "reply, denied, or `status` with a list",
+            [false, true, true] => "reply, denied or connect",
+            [false, true, false] => "reply or denied",
+            [false, false, _] => "reply",
+        };
+        let kind = kind_of(asked);
+        let bare = matches!(asked, ModuleKind::Hbone(module) if !module.credentialed);
+        let how = if bare { " without a certificate" } else { "" };
+        field.wrong(format!("does not fit {kind}{how}"), format!("write {fitting}"));
     }
     fits.then_some(expect)
 }
@@ -196,6 +238,8 @@ pub(super) fn timeouts(
             if kind == Some(ProbeKind::Hold) && phase == Phase::Transfer {
                 let fix = "leave it out; `hold` says how long that is";
                 field.wrong("bounds the holding itself", fix);
+            } else if phase == Phase::Tunnel && kind.is_some_and(|kind| kind != ProbeKind::Hbone) {
+                field.wrong("bounds a phase that only hbone has", "leave it out");
             } else if bound.is_some_and(|bound| bound > most) {
                 field.wrong(
                     "is longer than the timeout of the whole attempt",

@@ -1,5 +1,6 @@
 //! The effective configuration as YAML: every default filled in, secrets hidden.
 
+mod mesh;
 mod yaml;
 
 use http::HeaderName;
@@ -11,8 +12,8 @@ use crate::config::target::VIAS;
 use crate::config::{AdminConfig, Config, ResponderConfig};
 use crate::failure::Phase;
 use crate::spec::{
-    Ask, DnsModule, HoldModule, HttpModule, IpPreference, Module, ModuleKind, Roots, Search,
-    TargetSpec, TcpModule, Timeouts, TlsModule, TlsSettings, Verify,
+    Ask, DnsModule, HoldModule, HttpModule, IpPreference, Module, ModuleKind, OwnCertificate,
+    Roots, Search, TargetSpec, TcpModule, Timeouts, TlsModule, TlsSettings, Verify,
 };
 
 impl Config {
@@ -36,6 +37,7 @@ impl Config {
         root.add("buckets", Yaml::List(buckets));
         let resolv_conf = self.resolv_conf.to_string_lossy();
         root.add("resolv_conf", Yaml::text(resolv_conf));
+        root.maybe("mesh", self.mesh.as_ref().map(mesh::mesh));
         root.add("modules", Yaml::Map(modules.collect()));
         let targets = self.targets.iter().map(target).collect();
         root.add("targets", Yaml::List(targets));
@@ -135,6 +137,17 @@ fn aimed(ask: &Ask) -> (String, ModuleKind) {
         Ask::Tls { module, endpoint } => (endpoint.to_string(), ModuleKind::Tls(module.clone())),
         Ask::Http { module, url } => (url.as_str().to_owned(), ModuleKind::Http(module.clone())),
         Ask::Hold { module, url } => (url.as_str().to_owned(), ModuleKind::Hold(module.clone())),
+        Ask::Hbone { module, peer, url } => {
+            let address =
+                url.as_ref().map_or_else(|| peer.to_string(), |url| url.as_str().to_owned());
+            (address, ModuleKind::Hbone(Box::new(module.clone())))
+        }
+        Ask::Istiod { module, endpoint } => {
+            (endpoint.to_string(), ModuleKind::Istiod(Box::new(module.clone())))
+        }
+        Ask::Capture { module, name } => (name.clone(), ModuleKind::Capture(module.clone())),
+        Ask::Mtu { module, url } => (url.as_str().to_owned(), ModuleKind::Mtu(module.clone())),
+        Ask::Ztunnel { module, host } => (host.to_string(), ModuleKind::Ztunnel(module.clone())),
     }
 }
 
@@ -149,6 +162,11 @@ fn module_keys(module: &Module) -> Vec<(String, Yaml)> {
         ModuleKind::Tls(module) => map.add("tls", tls_module(module)),
         ModuleKind::Http(module) => map.add("http", http(module)),
         ModuleKind::Hold(module) => map.add("hold", hold(module)),
+        ModuleKind::Hbone(module) => map.add("hbone", mesh::hbone(module)),
+        ModuleKind::Istiod(module) => map.add("istiod", mesh::istiod(module)),
+        ModuleKind::Capture(module) => map.add("capture", mesh::capture(module)),
+        ModuleKind::Mtu(module) => map.add("mtu", mesh::mtu(module)),
+        ModuleKind::Ztunnel(module) => map.add("ztunnel", mesh::ztunnel(module)),
     }
     map.0
 }
@@ -226,7 +244,7 @@ fn tls(tls: &TlsSettings) -> Map {
         Verify::Chain => map.add("verify", Yaml::text("chain")),
         Verify::Nothing => map.add("verify", Yaml::text("none")),
     }
-    if let Some(identity) = &tls.identity {
+    if let Some(OwnCertificate::Files(identity)) = &tls.identity {
         let certificate = identity.certificate.to_string_lossy();
         map.add("cert", Yaml::text(certificate));
         map.add("key", Yaml::text(identity.key.to_string_lossy()));
@@ -243,21 +261,26 @@ fn tls(tls: &TlsSettings) -> Map {
 
 fn http(module: &HttpModule) -> Yaml {
     let mut map = Map::default();
-    map.add("method", Yaml::text(module.method.as_str()));
-    if !module.headers.is_empty() {
-        map.add("headers", headers(module));
-    }
-    map.maybe("body", module.body.as_deref().map(bytes));
+    request(&mut map, module);
     map.add("version", word(&HTTP_VERSIONS, &module.version));
-    let regex = module.body_regex.as_ref();
-    map.maybe("body_regex", regex.map(|regex| Yaml::text(regex.as_str())));
-    map.add("body_limit", size(module.body_limit));
     map.add("redirects", Yaml::value(module.redirects));
     map.add("decompress", Yaml::value(module.decompress));
     map.add("keepalive", Yaml::value(module.keepalive));
     map.add("tls", tls(&module.tls).done());
     map.add("ip", ip(module.ip));
     map.done()
+}
+
+/// What a request through a tunnel has as well.
+fn request(map: &mut Map, module: &HttpModule) {
+    map.add("method", Yaml::text(module.method.as_str()));
+    if !module.headers.is_empty() {
+        map.add("headers", headers(module));
+    }
+    map.maybe("body", module.body.as_deref().map(bytes));
+    let regex = module.body_regex.as_ref();
+    map.maybe("body_regex", regex.map(|regex| Yaml::text(regex.as_str())));
+    map.add("body_limit", size(module.body_limit));
 }
 
 fn headers(module: &HttpModule) -> Yaml {

@@ -20,13 +20,19 @@ pub const DEFAULT_BUCKETS: [f64; 14] =
 const MOST_BUCKETS: usize = 32;
 const LONGEST_BUCKET: f64 = 3600.0;
 
-/// `node`, `zone`, `vantage`: from the text, else from the environment.
-pub(super) fn identity(root: &mut Fields<'_>, environment: &BTreeMap<String, String>) -> Identity {
+/// `node`, `zone`, `vantage`: from the text, else from the environment; and whether `node` was
+/// stated as such, the host name being a stand-in.
+pub(super) fn identity(
+    root: &mut Fields<'_>,
+    environment: &BTreeMap<String, String>,
+) -> (Identity, bool) {
     let variable = |name: &str| {
         let value = environment.get(name).filter(|value| !value.is_empty())?;
         Some((format!("environment variable {name}"), value.as_str()))
     };
-    let node = match root.take("node") {
+    let written = root.take("node");
+    let stated = written.is_some() || variable("MESHPROBE_NODE").is_some();
+    let node = match written {
         Some(field) => label(&field),
         None => variable("MESHPROBE_NODE")
             .or_else(|| variable("HOSTNAME"))
@@ -48,12 +54,13 @@ pub(super) fn identity(root: &mut Fields<'_>, environment: &BTreeMap<String, Str
             vantage.ok()
         }),
     };
-    Identity { node: node.unwrap_or_else(|| "localhost".to_owned()), zone, vantage }
+    let stated = stated && node.is_some();
+    (Identity { node: node.unwrap_or_else(|| "localhost".to_owned()), zone, vantage }, stated)
 }
 
-const LABEL: &str = "1 to 253 visible ASCII characters";
+pub(super) const LABEL: &str = "1 to 253 visible ASCII characters";
 
-fn is_label(text: &str) -> bool {
+pub(super) fn is_label(text: &str) -> bool {
     (1..=253).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic())
 }
 
@@ -74,7 +81,7 @@ fn label_of(root: &Field<'_>, path: &str, source: &str, value: &str) -> Option<S
 }
 
 /// A mistake that stands in no text.
-fn environmental(root: &Field<'_>, path: &str, problem: String, allowed: &str) {
+pub(super) fn environmental(root: &Field<'_>, path: &str, problem: String, allowed: &str) {
     let mut field = root.clone();
     path.clone_into(&mut field.path);
     field.at = Default::default();

@@ -4,17 +4,24 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::config::decode::{Field, Fields, listed};
+use crate::config::mesh::Given;
 use crate::config::module::{
     KINDS, Question, TIMEOUT, expectation, kind_block, question, timeouts, unasked,
 };
+use crate::config::quantity::print_duration;
 use crate::config::server::{set, whole};
 use crate::expectation::Expectation;
 use crate::schedule::Cadence;
-use crate::spec::{Module, ModuleKind, TargetSpec};
-use crate::target::{TargetName, Via};
+use crate::spec::{Ask, HttpUrl, Module, ModuleKind, TargetSpec};
+use crate::target::{Endpoint, Host, TargetName, Via};
 
 /// The most targets that one configuration may have.
 pub const MAX_TARGETS: usize = 10_000;
+
+/// How often istiod is asked when nothing is stated: its own clients ping it no faster.
+const ISTIOD_INTERVAL: Duration = Duration::from_secs(15);
+/// More often than this no xDS stream is opened on it.
+const SHORTEST_XDS: Duration = Duration::from_secs(5);
 
 /// The most attempts of one target that may be under way at once.
 const MOST_IN_FLIGHT: u32 = 1000;
@@ -83,6 +90,7 @@ pub(super) type Questions = BTreeMap<String, Option<Question>>;
 pub(super) fn targets(
     field: &Field<'_>,
     defaults: &Defaults,
+    given: &Given,
     modules: Option<&Questions>,
 ) -> Vec<Decoded> {
     let items = field.items();
@@ -95,7 +103,7 @@ pub(super) fn targets(
     let mut decoded: Vec<Decoded> = Vec::with_capacity(items.len());
     let mut seen: HashMap<TargetName, usize> = HashMap::new();
     for (index, item) in items.iter().enumerate() {
-        let (target, names) = target(item, defaults, modules);
+        let (target, names) = target(item, defaults, given, modules);
         if let (Some(name), Some(field)) = (&target.name, &names.name) {
             match seen.get(name) {
                 Some(first) => field.wrong(
@@ -128,6 +136,7 @@ struct Names<'a> {
 fn target<'a>(
     field: &Field<'a>,
     defaults: &Defaults,
+    given: &Given,
     modules: Option<&Questions>,
 ) -> (Decoded, Names<'a>) {
     let mut fields = field.fields();
@@ -135,7 +144,7 @@ fn target<'a>(
     let name = name_field.as_ref().and_then(|f| f.parse("a target name"));
     let address = fields.require("address", "write host:port, a URL, or for dns a name");
     let address = address.and_then(|field| Some((field.filled()?, field)));
-    let question = asked(&mut fields, defaults, modules);
+    let question = asked(&mut fields, given, modules);
     let probe = question.as_ref().zip(address);
     let probe = probe.and_then(|(question, (address, field))| {
         // User information of a URL is refused, and not shown.
@@ -169,19 +178,15 @@ fn target<'a>(
 }
 
 /// What the target asks: a block of its own, or a module with what it overrides.
-fn asked(
-    fields: &mut Fields<'_>,
-    defaults: &Defaults,
-    modules: Option<&Questions>,
-) -> Option<Question> {
-    let block = kind_block(fields);
+fn asked(fields: &mut Fields<'_>, given: &Given, modules: Option<&Questions>) -> Option<Question> {
+    let block = kind_block(fields, given);
     let module = fields.take("module");
     if let Some(block) = block {
         if let Some(module) = module {
             let problem = format!("stands beside {}", block.0);
             module.wrong(problem, "leave one of the two out");
         }
-        return Some(question(fields, block, defaults.timeout));
+        return Some(question(fields, block, given));
     }
     if module.is_none() {
         let keys: Vec<&str> = ["module"].into_iter().chain(KINDS).collect();
@@ -196,7 +201,7 @@ fn asked(
     let inherited = base.module.timeouts;
     let total = base.sound.then_some(inherited.total);
     let timeouts = timeouts(fields, total, inherited.phases, Some(base.kind()));
-    let expect = expectation(fields, base.kind());
+    let expect = expectation(fields, &base.module.kind);
     Some(Question {
         module: Module {
             kind: base.module.kind.clone(),
@@ -235,16 +240,26 @@ fn cadence(
     question: Option<&Question>,
     max_in_flight: u32,
 ) -> Cadence {
-    let hold = question.and_then(|question| match &question.module.kind {
-        ModuleKind::Hold(module) => Some(module.hold),
-        ModuleKind::Dns(_) | ModuleKind::Tcp(_) | ModuleKind::Tls(_) | ModuleKind::Http(_) => None,
-    });
+    let (mut hold, mut istiod) = (None, None);
+    match question.map(|question| &question.module.kind) {
+        Some(ModuleKind::Hold(module)) => hold = Some(module.hold),
+        Some(ModuleKind::Istiod(module)) => istiod = Some(module),
+        Some(_) | None => {}
+    }
+    let least = hold.unwrap_or_default().max(istiod.map_or(Duration::ZERO, |_| ISTIOD_INTERVAL));
     let stated = fields.take("interval");
     let interval = match &stated {
         Some(field) => field.duration(intervals()),
         // Connections are held one after the other unless stated otherwise.
-        None => defaults.interval.map(|interval| interval.max(hold.unwrap_or_default())),
+        None => defaults.interval.map(|interval| interval.max(least)),
     };
+    if let (Some(field), Some(interval)) = (&stated, interval)
+        && istiod.is_some_and(|module| module.xds)
+        && interval < SHORTEST_XDS
+    {
+        let fix = format!("write at least {}, or `xds: false`", print_duration(SHORTEST_XDS));
+        field.wrong("opens xDS streams on istiod too often", fix);
+    }
     if let (Some(field), Some(interval), Some(hold)) = (&stated, interval, hold)
         && interval.saturating_mul(max_in_flight) < hold
     {
@@ -284,6 +299,46 @@ fn check_control(
             "controls nothing, because no denial is expected here",
             "leave it out, or write `expect: denied`",
         );
+    } else if let (Some(denied), Some(control)) = (&target.spec, &control.spec) {
+        same_place(field, &denied.probe.ask, &control.probe.ask);
     }
     Some(name)
+}
+
+/// A reply from elsewhere says nothing of who was denied here.
+fn same_place(field: &Field<'_>, denied: &Ask, control: &Ask) {
+    let Some(asked) = place(denied) else {
+        return;
+    };
+    match place(control) {
+        Some(answered) if answered == asked => {}
+        Some(answered) => field.wrong(
+            format!("leads to {answered}, and this target to {asked}"),
+            "name a target to the same host and port, or give both the same",
+        ),
+        None => field.wrong(
+            "asks no host and port of its own",
+            format!("name a target that leads to {asked}"),
+        ),
+    }
+}
+
+/// Whose word a reply to `ask` is; of a request through a tunnel, who is at its far end.
+///
+/// Names are compared as text: nothing is resolved here.
+fn place(ask: &Ask) -> Option<Endpoint> {
+    let endpoint = match ask {
+        Ask::Dns { server, .. } => server.clone()?,
+        Ask::Tcp { endpoint, .. } | Ask::Tls { endpoint, .. } | Ask::Istiod { endpoint, .. } => {
+            endpoint.clone()
+        }
+        Ask::Http { url, .. } | Ask::Hold { url, .. } | Ask::Mtu { url, .. } => url.endpoint(),
+        Ask::Hbone { peer, url, .. } => url.as_ref().map_or(peer.clone(), HttpUrl::endpoint),
+        Ask::Capture { .. } | Ask::Ztunnel { .. } => return None,
+    };
+    let host = match endpoint.host {
+        Host::Name(name) => Host::Name(name.trim_end_matches('.').to_ascii_lowercase()),
+        Host::Ip(ip) => Host::Ip(ip.to_canonical()),
+    };
+    Some(Endpoint { host, ..endpoint })
 }

@@ -1,24 +1,31 @@
 //! Where the lab's table goes: redrawn in place on a terminal, a line per change elsewhere.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use crate::attempt::Attempt;
-use crate::lab::table::{Change, Table};
+use crate::lab::Report;
+use crate::lab::board::{Board, Change};
+use crate::lab::cell::Cell;
+use crate::lab::fault::Fault;
+use crate::lab::table;
 
 /// Columns when the output is no terminal.
-const PLAIN_WIDTH: usize = 200;
+const PLAIN_WIDTH: usize = 240;
 
 /// The output of a running lab.
 #[derive(Debug)]
 pub(super) struct Screen {
     terminal: Option<(usize, usize)>,
     drawn: usize,
+    /// What is broken now, in words.
+    broken: String,
 }
 
 impl Screen {
     /// A screen of `terminal`'s columns and lines, or plain lines without one.
     pub(super) fn new(terminal: Option<(usize, usize)>) -> Self {
-        Self { terminal, drawn: 0 }
+        Self { terminal, drawn: 0, broken: String::new() }
     }
 
     pub(super) fn open(&mut self, opening: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -26,27 +33,43 @@ impl Screen {
         out.flush()
     }
 
-    /// Plain output: one line for each target whose verdict changed.
+    /// What is broken from now on.
+    pub(super) fn announce(
+        &mut self,
+        at: Duration,
+        there: &[Fault],
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let names: Vec<_> =
+            there.iter().map(|fault| format!("{fault} ({})", fault.kind.summary())).collect();
+        let what = if names.is_empty() { "nothing".to_owned() } else { names.join("; ") };
+        self.broken = format!("broken since {:.1}s: {what}", at.as_secs_f64());
+        if self.terminal.is_none() {
+            writeln!(out, "! {}", self.broken)?;
+        }
+        out.flush()
+    }
+
+    /// Plain output: one line for each cell whose verdict changed.
     pub(super) fn note(
         &mut self,
+        cell: &Cell,
         attempt: &Attempt,
         change: Option<Change>,
         out: &mut dyn Write,
     ) -> io::Result<()> {
         let Some(change) = change.filter(|_| self.terminal.is_none()) else { return Ok(()) };
-        let from = change.from.map(|from| format!(" (was {from})")).unwrap_or_default();
-        write!(out, "{} {}: {}{from}", change.to.mark(), attempt.target, change.to)?;
-        match &attempt.failure {
-            Some(failure) => writeln!(out, ": {failure}")?,
-            None => writeln!(out, " in {:.2}ms", attempt.duration.as_secs_f64() * 1e3)?,
-        }
+        let why = attempt.failure.as_ref();
+        writeln!(out, "{}", table::change(cell, change.from, change.to, why))?;
         out.flush()
     }
 
     /// Terminal: the table in place of the one before, cut to the window.
-    pub(super) fn draw(&mut self, table: &Table, out: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn draw(&mut self, board: &Board, out: &mut dyn Write) -> io::Result<()> {
         let Some((columns, rows)) = self.terminal else { return Ok(()) };
-        let lines = table.lines(columns);
+        let mut lines = table::lines(board, columns);
+        // The blank line below the headline is the place for what is broken.
+        lines[1] = self.broken.chars().take(columns).collect();
         // The line below the table belongs to the cursor.
         let shown = lines.len().min(rows.saturating_sub(1));
         // A window made narrower cuts the lines instead of wrapping them.
@@ -63,25 +86,29 @@ impl Screen {
         out.flush()
     }
 
-    /// The last word: the whole table and the count of attempts.
-    pub(super) fn close(&mut self, table: &Table, out: &mut dyn Write) -> io::Result<()> {
-        match self.terminal {
-            Some((columns, _)) => {
-                if self.drawn > 0 {
-                    write!(out, "\r\x1b[{}A\x1b[J", self.drawn)?;
-                }
-                table.lines(columns).iter().try_for_each(|line| writeln!(out, "{line}"))?;
-            }
-            None => {
-                writeln!(out)?;
-                table.lines(PLAIN_WIDTH).iter().try_for_each(|line| writeln!(out, "{line}"))?;
-            }
+    /// The last word: the whole table, what each fault did, and the count of attempts.
+    pub(super) fn close(
+        &mut self,
+        board: &Board,
+        report: &Report,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let width = self.terminal.map_or(PLAIN_WIDTH, |(columns, _)| columns);
+        if self.drawn > 0 {
+            write!(out, "\r\x1b[{}A\x1b[J", self.drawn)?;
+        } else {
+            writeln!(out)?;
         }
-        let [met, violated, inconclusive] = table.totals();
+        table::lines(board, width).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        writeln!(out)?;
+        for finding in &report.findings {
+            writeln!(out, "{}", table::finding(board, finding))?;
+        }
+        if !report.strays.is_empty() {
+            writeln!(out, "{}", table::strays(&report.strays))?;
+        }
+        let [met, violated, inconclusive] = report.totals;
         let all = met + violated + inconclusive;
-        writeln!(
-            out,
-            "\n{all} attempts: {met} met, {violated} violated, {inconclusive} inconclusive"
-        )
+        writeln!(out, "{all} attempts: {met} met, {violated} violated, {inconclusive} inconclusive")
     }
 }

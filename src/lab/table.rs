@@ -1,154 +1,168 @@
-//! What the lab shows: one row per target, kept current by attempts. Pure text, no terminal.
+//! What the lab shows: the truth table, one line per row, a mark per cell. Pure text.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::attempt::Attempt;
 use crate::expectation::Verdict;
 use crate::failure::Failure;
-use crate::target::TargetName;
+use crate::lab::board::{Board, Finding, State};
+use crate::lab::cell::{Cell, Node, Row, To};
+use crate::lab::signature::Sight;
 
-/// Latencies kept per target for the percentile; older ones make room.
-const KEPT: usize = 512;
+/// More nodes than this are counted instead of shown side by side.
+const MOST_COLUMNS: usize = 8;
+/// Cells that a finding names before it only counts.
+const MOST_NAMED: usize = 12;
 
-/// The state of every target, in the order of the plan.
-#[derive(Debug)]
-pub(super) struct Table {
-    order: Vec<TargetName>,
-    rows: BTreeMap<TargetName, Row>,
+/// The whole table, headline first, one line each, cut to `width` columns.
+pub(super) fn lines(board: &Board, width: usize) -> Vec<String> {
+    let nodes: BTreeSet<Node> = board.cells().map(|(cell, _)| cell.from).collect();
+    let widest = Row::ALL.iter().map(|row| row.what().len()).max().unwrap_or(0);
+    let groups = group_width(board);
+    let mut header = format!("{:8} {:widest$} {:12}", "from", "to", "expect");
+    if nodes.len() <= MOST_COLUMNS {
+        for node in &nodes {
+            let _ = write!(header, " {:groups$}", node.to_string());
+        }
+    } else {
+        let _ = write!(header, " {:>5} {:>5} {:>5}", "√", "×", "‼");
+    }
+    let _ = write!(header, " {:>9} {:>9}  last failure", "p50", "p99");
+    let mut lines = vec![board.headline(), String::new(), header];
+    for row in Row::ALL {
+        let cells: Vec<_> = board.cells().filter(|(cell, _)| cell.row == *row).collect();
+        if !cells.is_empty() {
+            lines.push(line(*row, &cells, &nodes, widest, groups));
+        }
+    }
+    for line in &mut lines {
+        if let Some((cut, _)) = line.char_indices().nth(width) {
+            line.truncate(cut);
+        }
+        line.truncate(line.trim_end().len());
+    }
+    lines
 }
 
-#[derive(Debug, Default)]
-struct Row {
-    expect: String,
-    verdicts: [u64; Verdict::ALL.len()],
-    last: Option<Verdict>,
-    failure: Option<Failure>,
-    latencies: Vec<Duration>,
-    next: usize,
+/// Room for the marks of one node, and for its name.
+fn group_width(board: &Board) -> usize {
+    let most = |row: &Row| {
+        let far: BTreeSet<To> =
+            board.cells().filter(|(cell, _)| cell.row == *row).map(|(cell, _)| cell.to).collect();
+        far.len()
+    };
+    Row::ALL.iter().map(most).max().unwrap_or(0).max("node-1".len())
 }
 
-/// A target whose verdict is another than before.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Change {
-    /// The verdict before; `None` on the first attempt.
-    pub(super) from: Option<Verdict>,
-    /// The verdict now.
-    pub(super) to: Verdict,
+fn line(
+    row: Row,
+    cells: &[(&Cell, &State)],
+    nodes: &BTreeSet<Node>,
+    widest: usize,
+    groups: usize,
+) -> String {
+    let mut line = format!("{:8} {:widest$} {:12}", row.from(), row.what(), row.expect());
+    if nodes.len() <= MOST_COLUMNS {
+        for node in nodes {
+            let marks: String =
+                cells.iter().filter(|(cell, _)| cell.from == *node).map(|(_, s)| mark(s)).collect();
+            let _ = write!(line, " {marks:groups$}");
+        }
+    } else {
+        let count = |verdict| cells.iter().filter(|(_, s)| s.last == Some(verdict)).count();
+        for verdict in Verdict::ALL {
+            let _ = write!(line, " {:>5}", count(verdict));
+        }
+    }
+    let mut latencies: Vec<Duration> =
+        cells.iter().flat_map(|(_, state)| state.latencies()).copied().collect();
+    latencies.sort_unstable();
+    let _ = write!(line, " {:>9} {:>9}", quantile(&latencies, 0.5), quantile(&latencies, 0.99));
+    let worst = |verdict| cells.iter().find(move |(_, s)| s.last == Some(verdict));
+    let worst = worst(Verdict::Violated).or_else(|| worst(Verdict::Inconclusive));
+    if let Some((cell, State { failure: Some(failure), .. })) = worst {
+        let _ = write!(line, "  {}: {failure}", way(cell));
+    }
+    line
 }
 
-impl Table {
-    pub(super) fn new(order: Vec<TargetName>) -> Self {
-        Self { order, rows: BTreeMap::new() }
-    }
+fn mark(state: &State) -> char {
+    state.last.map_or('.', Verdict::mark)
+}
 
-    /// Takes in an attempt; tells whether it changed its target's verdict.
-    pub(super) fn note(&mut self, attempt: &Attempt) -> Option<Change> {
-        let row = self.rows.entry(attempt.target.clone()).or_default();
-        row.expect = attempt.expect.to_string();
-        row.verdicts[attempt.verdict as usize] += 1;
-        row.failure.clone_from(&attempt.failure);
-        if attempt.success {
-            if row.latencies.len() < KEPT {
-                row.latencies.push(attempt.duration);
-            } else {
-                row.latencies[row.next % KEPT] = attempt.duration;
-            }
-            row.next += 1;
-        }
-        let from = row.last.replace(attempt.verdict);
-        (from != Some(attempt.verdict)).then_some(Change { from, to: attempt.verdict })
-    }
-
-    /// Attempts by verdict over all targets.
-    pub(super) fn totals(&self) -> [u64; Verdict::ALL.len()] {
-        let mut totals = [0; Verdict::ALL.len()];
-        for row in self.rows.values() {
-            for (total, count) in totals.iter_mut().zip(row.verdicts) {
-                *total += count;
-            }
-        }
-        totals
-    }
-
-    /// Targets that no attempt has come from yet.
-    pub(super) fn silent(&self) -> usize {
-        self.order.iter().filter(|name| !self.rows.contains_key(name)).count()
-    }
-
-    /// The first line an operator needs: how things stand now.
-    pub(super) fn headline(&self) -> String {
-        let now = |verdict| self.rows.values().filter(|row| row.last == Some(verdict)).count();
-        let (met, violated) = (now(Verdict::Met), now(Verdict::Violated));
-        let (unsure, silent) = (now(Verdict::Inconclusive), self.silent());
-        let worst = match (violated, unsure + silent) {
-            (0, 0) => Verdict::Met,
-            (0, _) => Verdict::Inconclusive,
-            (_, _) => Verdict::Violated,
-        };
-        let mut line = format!("{} {met} of {} targets met", worst.mark(), self.order.len());
-        for (count, what) in [(violated, "violated"), (unsure, "inconclusive"), (silent, "waiting")]
-        {
-            if count > 0 {
-                let _ = write!(line, ", {count} {what}");
-            }
-        }
-        line
-    }
-
-    /// The whole table, headline first, one line each, cut to `width` columns.
-    pub(super) fn lines(&self, width: usize) -> Vec<String> {
-        let name_width = self
-            .order
-            .iter()
-            .map(|name| name.as_str().len())
-            .max()
-            .unwrap_or(0)
-            .max("target".len());
-        let mut lines = vec![
-            self.headline(),
-            String::new(),
-            format!(
-                "  {:name_width$}  {:12} {:>8} {:>8} {:>6} {:>9} {:>9}  {}",
-                "target", "expect", "met", "violated", "unsure", "p50", "p99", "last failure"
-            ),
-        ];
-        for name in &self.order {
-            lines.push(match self.rows.get(name) {
-                Some(row) => row.line(name, name_width),
-                None => format!("  {name:name_width$}  waiting for its first result"),
-            });
-        }
-        for line in &mut lines {
-            if let Some((cut, _)) = line.char_indices().nth(width) {
-                line.truncate(cut);
-            }
-            line.truncate(line.trim_end().len());
-        }
-        lines
+fn way(cell: &Cell) -> String {
+    match cell.to {
+        To::Alone => cell.from.to_string(),
+        To::Node(node) => format!("{}→{node}", cell.from),
+        To::Replica(replica) => format!("{}→{replica}", cell.from),
     }
 }
 
-impl Row {
-    fn line(&self, name: &TargetName, width: usize) -> String {
-        let mark = self.last.unwrap_or(Verdict::Inconclusive).mark();
-        let [met, violated, unsure] = self.verdicts;
-        let failure = self.failure.as_ref().map(ToString::to_string).unwrap_or_default();
-        format!(
-            "{mark} {:width$}  {:12} {met:>8} {violated:>8} {unsure:>6} {:>9} {:>9}  {failure}",
-            name.as_str(),
-            self.expect,
-            self.quantile(0.5),
-            self.quantile(0.99),
-        )
-    }
+/// Nearest-rank quantile of sorted latencies; a dash without any.
+fn quantile(sorted: &[Duration], q: f64) -> String {
+    let rank = ((q * sorted.len() as f64).ceil() as usize).saturating_sub(1);
+    sorted.get(rank).map_or("-".to_owned(), |at| format!("{:.2}ms", at.as_secs_f64() * 1e3))
+}
 
-    /// Nearest-rank quantile of the kept latencies; a dash without any.
-    fn quantile(&self, q: f64) -> String {
-        let mut sorted = self.latencies.clone();
-        sorted.sort_unstable();
-        let rank = ((q * sorted.len() as f64).ceil() as usize).saturating_sub(1);
-        sorted.get(rank).map_or("-".to_owned(), |at| format!("{:.2}ms", at.as_secs_f64() * 1e3))
+/// What a fault did, in words.
+pub(super) fn finding(board: &Board, finding: &Finding) -> String {
+    let Finding { fault, as_stated, unmoved, otherwise } = finding;
+    let all = as_stated.len() + unmoved.len() + otherwise.len();
+    let mark = match (unmoved.len(), otherwise.len()) {
+        (0, 0) => Verdict::Met,
+        (_, 0) => Verdict::Inconclusive,
+        (_, _) => Verdict::Violated,
+    };
+    let mut text = format!(
+        "{} {fault}: {} of {all} cells turned as the signature table says",
+        mark.mark(),
+        as_stated.len()
+    );
+    named(&mut text, "did not turn", unmoved.iter().map(ToString::to_string));
+    let wrong = otherwise.iter().map(|(cell, seen)| {
+        let stated = board.stated(&fault.clone(), cell).map_or(String::new(), |effect| {
+            let sights = effect.failures.iter().map(|(p, r)| (effect.verdict, *p, *r));
+            told(&sights.collect::<Vec<_>>())
+        });
+        format!("{cell}: {}; the table says {stated}", told(seen))
+    });
+    named(&mut text, "turned otherwise", wrong);
+    text
+}
+
+/// Cells that no fault accounts for.
+pub(super) fn strays(strays: &[(Cell, Vec<Sight>)]) -> String {
+    let mut text = format!("{} {} cells turned without a cause", '×', strays.len());
+    let each = strays.iter().map(|(cell, seen)| format!("{cell}: {}", told(seen)));
+    named(&mut text, "they are", each);
+    text
+}
+
+fn named(text: &mut String, what: &str, cells: impl ExactSizeIterator<Item = String>) {
+    let more = cells.len().saturating_sub(MOST_NAMED);
+    for cell in cells.take(MOST_NAMED) {
+        let _ = write!(text, "\n    {what}: {cell}");
     }
+    if more > 0 {
+        let _ = write!(text, "\n    and {more} more");
+    }
+}
+
+fn told(sights: &[Sight]) -> String {
+    let told =
+        sights.iter().map(|(verdict, phase, reason)| format!("{verdict}, {reason} in {phase}"));
+    told.collect::<Vec<_>>().join(" or ")
+}
+
+/// One cell and its new verdict.
+pub(super) fn change(
+    cell: &Cell,
+    from: Option<Verdict>,
+    to: Verdict,
+    why: Option<&Failure>,
+) -> String {
+    let was = from.map(|from| format!(" (was {from})")).unwrap_or_default();
+    let why = why.map(|failure| format!(": {failure}")).unwrap_or_default();
+    format!("{} {cell}: {to}{was}{why}", to.mark())
 }

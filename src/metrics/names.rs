@@ -11,6 +11,14 @@ pub(super) const RETRANSMITS: &str = "meshprobe_tcp_retransmits_total";
 pub(super) const NOT_AFTER: &str = "meshprobe_certificate_not_after_timestamp_seconds";
 pub(super) const GAPS: &str = "meshprobe_enforcement_gaps_total";
 pub(super) const HOLD_DURATION: &str = "meshprobe_hold_duration_seconds";
+pub(super) const RUNG_ATTEMPTS: &str = "meshprobe_istiod_rung_attempts_total";
+pub(super) const RUNG_DURATION: &str = "meshprobe_istiod_rung_duration_seconds";
+pub(super) const CAPTURED: &str = "meshprobe_captured";
+pub(super) const MTU_SUSPECT: &str = "meshprobe_mtu_suspect";
+pub(super) const ZTUNNEL_READY: &str = "meshprobe_ztunnel_ready";
+pub(super) const IDENTITY_EXPIRY: &str = "meshprobe_identity_certificate_expiry_timestamp_seconds";
+pub(super) const IDENTITY_RENEWALS: &str = "meshprobe_identity_renewals_total";
+pub(super) const IDENTITY_ROOTS: &str = "meshprobe_identity_trusted_roots";
 pub(super) const BUILD_INFO: &str = "meshprobe_build_info";
 pub(super) const LAST_RELOAD: &str = "meshprobe_config_last_reload_successful";
 pub(super) const LAST_RELOAD_TIME: &str = "meshprobe_config_last_reload_success_timestamp_seconds";
@@ -49,6 +57,14 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     ),
     (GAPS, Kind::Counter, "Replies that came where a denial was stated."),
     (HOLD_DURATION, Kind::Histogram, "How long held connections lived, by how they ended."),
+    (RUNG_ATTEMPTS, Kind::Counter, "Rungs of the ladder to istiod that were due, by verdict."),
+    (RUNG_DURATION, Kind::Histogram, "How long rungs took that held."),
+    (CAPTURED, Kind::Gauge, "Whether this pod's dns and tcp are captured, and its hbone is there."),
+    (MTU_SUSPECT, Kind::Gauge, "Whether small bodies passed and large ones stalled."),
+    (ZTUNNEL_READY, Kind::Gauge, "Whether the ztunnel says that it is ready."),
+    (IDENTITY_EXPIRY, Kind::Gauge, "End of validity of the agent's own mesh certificate."),
+    (IDENTITY_RENEWALS, Kind::Counter, "Certificates that the agent asked for, by result."),
+    (IDENTITY_ROOTS, Kind::Gauge, "Roots of the mesh that the agent trusts."),
     (BUILD_INFO, Kind::Gauge, "1, with the version of meshprobe."),
     (LAST_RELOAD, Kind::Gauge, "Whether the last configuration read was good."),
     (LAST_RELOAD_TIME, Kind::Gauge, "When a good configuration was last read."),

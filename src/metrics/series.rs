@@ -9,6 +9,7 @@ use crate::expectation::Verdict;
 use crate::failure::{Phase, Reason};
 use crate::metrics::cells::Cells;
 use crate::metrics::{counter, gauge, histogram, names};
+use crate::outcome::Rung;
 use crate::target::{ProbeKind, TargetName, Via};
 
 /// The label that every series of a target has.
@@ -27,6 +28,9 @@ pub(super) struct Series {
     durations: Few<&'static str, Histogram>,
     holds: Few<&'static str, Histogram>,
     not_after: Few<&'static str, Gauge>,
+    rungs: Few<(Rung, Verdict), Counter>,
+    rung_durations: Few<Rung, Histogram>,
+    flags: Few<(&'static str, &'static str), Gauge>,
     pub(super) gaps: Counter,
     pub(super) retransmits: Counter,
 }
@@ -52,6 +56,9 @@ impl Series {
             durations: Few::default(),
             holds: Few::default(),
             not_after: Few::default(),
+            rungs: Few::default(),
+            rung_durations: Few::default(),
+            flags: Few::default(),
             probe,
             via,
             common,
@@ -160,6 +167,42 @@ impl Series {
         not_after.entry(position, || {
             gauge(registry, &labelled(names::NOT_AFTER, common, &[("position", position)]))
         })
+    }
+
+    pub(super) fn rung(
+        &mut self,
+        registry: &Registry<Key, Cells>,
+        rung: Rung,
+        verdict: Verdict,
+    ) -> &Counter {
+        let Self { rungs, common, .. } = self;
+        rungs.entry((rung, verdict), || {
+            let more = [("rung", rung.as_str()), ("verdict", verdict.as_str())];
+            counter(registry, &labelled(names::RUNG_ATTEMPTS, common, &more))
+        })
+    }
+
+    pub(super) fn rung_duration(
+        &mut self,
+        registry: &Registry<Key, Cells>,
+        rung: Rung,
+    ) -> &Histogram {
+        let Self { rung_durations, common, .. } = self;
+        rung_durations.entry(rung, || {
+            let more = [("rung", rung.as_str())];
+            histogram(registry, &labelled(names::RUNG_DURATION, common, &more))
+        })
+    }
+
+    /// A gauge of `name` that is 0 or 1, of each `what` where that is not empty.
+    pub(super) fn flag(
+        &mut self,
+        registry: &Registry<Key, Cells>,
+        name: &'static str,
+        what: &'static str,
+    ) -> &Gauge {
+        let Self { flags, common, .. } = self;
+        flags.entry((name, what), || gauge(registry, &labelled(name, common, &[("what", what)])))
     }
 }
 

@@ -19,6 +19,7 @@ use crate::spec::{DnsModule, IpPreference, ProbeSpec, Qtype, Search, Timeouts, T
 use crate::target::{Endpoint, Host};
 
 use asking::Asking;
+pub(super) use asking::describe;
 use judge::{Absence, Wanted};
 
 /// A prepared `dns` probe.

@@ -9,22 +9,26 @@ mod body;
 mod connection;
 mod exchange;
 mod fault;
+mod frames;
+mod reading;
 mod redirect;
 mod request;
 mod wire;
 
 use std::sync::{Mutex, MutexGuard};
 
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, StatusCode, Version};
-use regex::bytes::Regex;
+use http::Version;
 
-pub(super) use body::Sink;
-pub(super) use connection::{Dialer, Line};
+pub(super) use body::{Sink, Taker};
+pub(super) use connection::{Dialer, Line, Tally};
+pub(super) use exchange::Http2;
+pub(super) use fault::untransported;
+pub(super) use reading::{Reading, Received};
 pub(super) use request::{Prepared, Question};
+pub(super) use wire::{Watch, Wire};
 
-use crate::failure::{Failure, Fault, Phase, Reason};
-use crate::outcome::{HttpFacts, Outcome};
+use crate::failure::{Failure, Fault, Phase};
+use crate::outcome::Outcome;
 use crate::probe::journal::Journal;
 use crate::probe::{Environment, PrepareError};
 use crate::spec::{HttpModule, HttpUrl, ProbeSpec, Timeouts, TlsSettings};
@@ -33,23 +37,14 @@ use crate::spec::{HttpModule, HttpUrl, ProbeSpec, Timeouts, TlsSettings};
 #[derive(Debug)]
 pub struct HttpProbe {
     first: Prepared,
-    body_regex: Option<Regex>,
-    body_limit: u64,
+    reading: Reading,
     redirects: u8,
-    decompress: bool,
     keepalive: bool,
     kept: Mutex<Option<Line>>,
     dialer: Dialer,
     /// For origins that a redirect led to: a stated server name is not theirs.
     elsewhere: Option<Dialer>,
     timeouts: Timeouts,
-}
-
-/// A response that was received wholly.
-struct Received {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
 }
 
 impl HttpProbe {
@@ -71,10 +66,8 @@ impl HttpProbe {
         };
         Ok(Self {
             first: Prepared::new(Question::new(module), url.clone(), !module.keepalive),
-            body_regex: module.body_regex.clone(),
-            body_limit: module.body_limit,
+            reading: Reading::new(module),
             redirects: module.redirects,
-            decompress: module.decompress,
             keepalive: module.keepalive,
             kept: Mutex::new(None),
             dialer: dialer(follows || url.is_https(), &module.tls)?,
@@ -116,7 +109,7 @@ impl HttpProbe {
             received = result?;
             hop = self.next(&received, &next);
         }
-        self.check_body(&received.body).map_err(|fault| fault.during(Phase::Transfer))
+        self.reading.check(&received)
     }
 
     fn dialer(&self, url: &HttpUrl) -> &Dialer {
@@ -162,46 +155,9 @@ impl HttpProbe {
         line: &mut Line,
         request: &Prepared,
     ) -> Result<Received, Failure> {
-        let result = self.receive(journal, line, request).await;
+        let result = self.reading.receive(journal, line, request).await;
         line.note(journal);
         result
-    }
-
-    async fn receive(
-        &self,
-        journal: &mut Journal,
-        line: &mut Line,
-        request: &Prepared,
-    ) -> Result<Received, Failure> {
-        let asking = async {
-            let answer = line.ask(request).await?;
-            let took = answer.first.saturating_duration_since(answer.asked);
-            Ok((answer, took))
-        };
-        let answer = journal.measured(Phase::Processing, asking).await?;
-        let (parts, mut reply) = answer.response.into_parts();
-        let keep = self.body_regex.is_some();
-        let mut sink = Sink::new(&parts.headers, self.decompress, self.body_limit, keep);
-        let reading = async {
-            let read = line.read(&mut reply, &mut sink).await?;
-            Ok((read, read.last.saturating_duration_since(answer.first)))
-        };
-        let read = journal.measured(Phase::Transfer, reading).await;
-        let facts = journal.facts.http.insert(HttpFacts {
-            status: parts.status.as_u16(),
-            version: version_name(parts.version),
-            redirects: 0,
-            content_length: content_length(&parts.headers),
-            body_bytes: sink.received(),
-            decompressed_bytes: None,
-            trailers: 0,
-        });
-        let read = read?;
-        let taken = sink.finish().map_err(|fault| fault.during(Phase::Transfer))?;
-        facts.decompressed_bytes = taken.decompressed;
-        facts.trailers = read.trailers;
-        journal.ended_at(read.last);
-        Ok(Received { status: parts.status, headers: parts.headers, body: taken.kept })
     }
 
     /// What to ask next, if the response to `asked` redirects and redirects are followed.
@@ -217,24 +173,9 @@ impl HttpProbe {
         }))
     }
 
-    fn check_body(&self, body: &[u8]) -> Result<(), Fault> {
-        match &self.body_regex {
-            Some(regex) if !regex.is_match(body) => Err(Fault::new(
-                Reason::BodyMismatch,
-                format!("the body of {} bytes does not match `{regex}`", body.len()),
-            )),
-            Some(_) | None => Ok(()),
-        }
-    }
-
     fn kept(&self) -> MutexGuard<'_, Option<Line>> {
         self.kept.lock().expect("no panic while it is held")
     }
-}
-
-/// Content-Length, where it is one number.
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The version in its RFC spelling.

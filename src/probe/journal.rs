@@ -23,6 +23,7 @@ pub struct Journal {
     started: Instant,
     ended: Option<Instant>,
     timeouts: Timeouts,
+    limit: Option<Instant>,
     phases: Phases,
     reply_bytes: u64,
     /// Time that passed on this machine after the network had done its part.
@@ -38,6 +39,7 @@ impl Journal {
             started: Instant::now(),
             ended: None,
             timeouts,
+            limit: None,
             phases: Phases::default(),
             reply_bytes: 0,
             own_delay: Duration::ZERO,
@@ -52,7 +54,14 @@ impl Journal {
     /// When `phase` has to be over if it starts now.
     pub fn phase_deadline(&self, phase: Phase) -> Instant {
         let own = self.timeouts.of(phase).map(|timeout| Instant::now() + timeout);
-        own.map_or(self.deadline(), |own| own.min(self.deadline()))
+        let whole = self.limit.map_or(self.deadline(), |limit| limit.min(self.deadline()));
+        own.map_or(whole, |own| own.min(whole))
+    }
+
+    /// From now on every phase has to be over when the attempt is as old as `age`, so that what
+    /// comes after finds time; `None` leaves them the whole attempt again.
+    pub fn limit(&mut self, age: Option<Duration>) {
+        self.limit = age.map(|age| self.started + age);
     }
 
     /// Runs `work` as `phase`: timed, and ended at the phase's deadline.
@@ -94,6 +103,11 @@ impl Journal {
     /// be its doing.
     pub fn note_own_delay(&mut self, delay: Duration) {
         self.own_delay += delay;
+    }
+
+    /// How long `phase` took so far, if it ran.
+    pub fn took(&self, phase: Phase) -> Option<Duration> {
+        self.phases.of(phase)
     }
 
     /// Replaces the time of `phase` by a better one, e.g. one from kernel timestamps.

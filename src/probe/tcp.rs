@@ -119,13 +119,23 @@ pub(super) async fn open(
     ip: IpPreference,
     next: Phase,
 ) -> Result<Stream, Failure> {
+    let address = locate(journal, resolver, endpoint, ip).await?;
+    journal.facts.remote_address = Some(address);
+    connect(journal, address, next).await
+}
+
+/// The address of `endpoint`; a name takes the phase `resolve`.
+pub(super) async fn locate(
+    journal: &mut Journal,
+    resolver: &Resolver,
+    endpoint: &Endpoint,
+    ip: IpPreference,
+) -> Result<SocketAddr, Failure> {
     let address = match &endpoint.host {
         Host::Ip(ip) => *ip,
         Host::Name(name) => journal.phase(Phase::Resolve, resolver.resolve(name, ip)).await?,
     };
-    let address = SocketAddr::new(address, endpoint.port);
-    journal.facts.remote_address = Some(address);
-    connect(journal, address, next).await
+    Ok(SocketAddr::new(address, endpoint.port))
 }
 
 /// The phase `connect`, as long as the kernel's own handshake took.

@@ -31,7 +31,7 @@ impl TlsProbe {
     ) -> Result<Self, PrepareError> {
         Ok(Self {
             endpoint: endpoint.clone(),
-            client: tls::Client::load(&module.tls, &[])?,
+            client: tls::Client::load(&module.tls, &[], &environment.mesh)?,
             ip: module.ip,
             timeouts: spec.timeouts,
             resolver: Arc::clone(&environment.resolver),

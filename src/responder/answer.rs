@@ -16,12 +16,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::config::{Identity, ResponderConfig};
+use crate::responder::body::Reply;
 use crate::responder::bucket::Bucket;
 use crate::responder::stats::ResponderStats;
 use crate::target::Vantage;
 
 const NODE: HeaderName = HeaderName::from_static("x-meshprobe-node");
 const VANTAGE: HeaderName = HeaderName::from_static("x-meshprobe-vantage");
+
+/// What is sent there comes back.
+const ECHO: &str = "/echo";
 
 /// Bodies that are held in memory at once, over all connections.
 const ECHOES_AT_ONCE: usize = 32;
@@ -82,12 +86,15 @@ impl Answerer {
     }
 
     /// The response to `request` from `peer`; never an error, so that hyper never cuts off.
+    ///
+    /// The head of an echo goes first, as soon as the whole body is here.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    ) -> Result<Response<Reply>, Infallible> {
         self.stats.request();
+        let echo = request.uri().path() == ECHO;
         let mut response = if self.within_rate() {
             self.route(request, peer).await
         } else {
@@ -96,7 +103,7 @@ impl Answerer {
         for (name, value) in &self.headers {
             response.headers_mut().insert(name, value.clone());
         }
-        Ok(response)
+        Ok(response.map(|bytes| Reply::new(bytes, echo)))
     }
 
     fn within_rate(&self) -> bool {
@@ -115,9 +122,9 @@ impl Answerer {
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
             "/" if read => self.who(peer),
-            "/echo" if *request.method() == Method::POST => self.echo(request).await,
+            ECHO if *request.method() == Method::POST => self.echo(request).await,
             "/" => not_allowed("GET, HEAD"),
-            "/echo" => not_allowed("POST"),
+            ECHO => not_allowed("POST"),
             path => match path.strip_prefix("/bytes/") {
                 Some(count) if read => self.bytes(count),
                 Some(_) => not_allowed("GET, HEAD"),

@@ -42,7 +42,7 @@ pub(super) async fn attempt(
 fn needs_control(expect: &Expectation, outcome: &Outcome) -> bool {
     let failed = |failure: &Failure| failure.reason.blame() == Blame::Network;
     *expect == Expectation::Denied
-        && outcome.reply_bytes == 0
+        && outcome.answer_bytes() == 0
         && outcome.failure.as_ref().is_some_and(failed)
 }
 

@@ -23,7 +23,7 @@ pub struct TlsSettings {
     /// How the peer is verified.
     pub verify: Verify,
     /// Own certificate, when the server asks for one.
-    pub identity: Option<ClientIdentity>,
+    pub identity: Option<OwnCertificate>,
     /// Offered protocols, in order of preference; none by default (http fills in its own).
     pub alpn: Vec<String>,
     /// Lowest version offered.
@@ -43,6 +43,8 @@ pub enum Roots {
     System,
     /// Those of a PEM file with one or more certificates.
     File(PathBuf),
+    /// Those of the mesh, which may change while the prober runs.
+    Mesh,
 }
 
 /// How a peer's certificate is verified.
@@ -57,6 +59,15 @@ pub enum Verify {
     Chain,
     /// Nothing; the facts still tell what was shown.
     Nothing,
+}
+
+/// The certificate that is shown when a server asks for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnCertificate {
+    /// From files, read once.
+    Files(ClientIdentity),
+    /// The prober's own mesh certificate, which is renewed while it runs.
+    Mesh,
 }
 
 /// A client certificate and its key, PEM files.

@@ -22,7 +22,8 @@ pub fn io_fault(error: &io::Error) -> Fault {
     inner.map_or_else(|| net::io_fault(error), tls_fault)
 }
 
-fn tls_fault(error: &Error) -> Fault {
+/// Tells an error of rustls.
+pub(super) fn tls_fault(error: &Error) -> Fault {
     let reason = match error {
         Error::AlertReceived(alert) => {
             let detail = format!("the peer sent alert {}", alert_name(*alert));
@@ -96,6 +97,14 @@ fn certificate_reason(error: &CertificateError) -> Reason {
         | CertificateError::Other(_) => Reason::CertUntrusted,
         // The enum may grow: what is new is counted until it is told here.
         _ => Reason::Unclassified,
+    }
+}
+
+/// The alert that `error` carries, if it is one of the peer's.
+pub(super) fn alert(error: &io::Error) -> Option<String> {
+    match error.get_ref()?.downcast_ref()? {
+        Error::AlertReceived(alert) => Some(alert_name(*alert)),
+        _ => None,
     }
 }
 

@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use crate::spec::{ClientIdentity, Roots};
+use crate::spec::ClientIdentity;
 
 /// Bundles of all public roots have a few hundred KiB.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -37,12 +37,8 @@ impl LoadError {
     }
 }
 
-/// The trust anchors that `roots` names.
-pub(super) fn root_store(roots: &Roots) -> Result<Arc<RootCertStore>, LoadError> {
-    let path = match roots {
-        Roots::System => return system_roots(),
-        Roots::File(path) => path,
-    };
+/// The trust anchors of a PEM file.
+pub(super) fn root_store(path: &Path) -> Result<Arc<RootCertStore>, LoadError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates("tls.ca", path)? {
         store.add(certificate).map_err(|error| {
@@ -53,7 +49,7 @@ pub(super) fn root_store(roots: &Roots) -> Result<Arc<RootCertStore>, LoadError>
 }
 
 /// The machine's roots, read once they are found: they are a few hundred certificates.
-fn system_roots() -> Result<Arc<RootCertStore>, LoadError> {
+pub(super) fn system_roots() -> Result<Arc<RootCertStore>, LoadError> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     if let Some(roots) = ROOTS.get() {
         return Ok(Arc::clone(roots));

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
@@ -9,28 +10,31 @@ use rustls::client::{
 };
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::spec::{TlsSettings, Verify};
-use crate::tls::inspect;
+use crate::failure::{Fault, Reason};
+use crate::outcome::TlsFacts;
+use crate::spec::{Roots, TlsSettings, Verify};
+use crate::tls::fault::tls_fault;
 use crate::tls::material::{self, LoadError};
+use crate::tls::{Credential, Mesh, inspect};
 
 /// More certificates than this are no chain; the rest is not kept.
-const MAX_CHAIN: usize = 16;
+pub(super) const MAX_CHAIN: usize = 16;
 
 /// What one handshake showed.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
-    shown: Mutex<Shown>,
+    shown: Mutex<Peer>,
     version: OnceLock<&'static str>,
     client_certificate_requested: AtomicBool,
 }
 
 /// The chain that the peer showed, trusted or not.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Shown {
+pub(super) struct Peer {
     /// Leaf first, bounded; empty before the peer's certificate came.
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// SHA-256 over the whole chain, also over what is not kept.
@@ -38,7 +42,7 @@ pub(super) struct Shown {
 }
 
 impl Observed {
-    pub(super) fn take_shown(&self) -> Shown {
+    pub(super) fn take_shown(&self) -> Peer {
         std::mem::take(&mut *self.shown.lock().expect("no panic while held"))
     }
 
@@ -55,15 +59,26 @@ impl Observed {
         let shown = || std::iter::once(leaf).chain(intermediates);
         let chain = shown().take(MAX_CHAIN).map(|it| it.clone().into_owned()).collect();
         *self.shown.lock().expect("no panic while held") =
-            Shown { chain, sha256: Some(inspect::sha256(shown())) };
+            Peer { chain, sha256: Some(inspect::sha256(shown())) };
     }
+}
+
+/// Whose signatures count.
+#[derive(Debug, Clone)]
+enum Trust {
+    /// Everybody's: nothing is verified.
+    Anyone,
+    /// Those of a store.
+    Roots(Arc<RootCertStore>),
+    /// Those of the mesh at the time of the handshake.
+    Mesh(Arc<Mesh>),
 }
 
 /// Verifies as stated, and notes the chain first.
 #[derive(Debug, Clone)]
 pub(super) struct Observer {
     provider: Arc<CryptoProvider>,
-    roots: Option<Arc<RootCertStore>>,
+    trust: Trust,
     verify: Verify,
     observed: Arc<Observed>,
 }
@@ -72,16 +87,17 @@ impl Observer {
     pub(super) fn load(
         settings: &TlsSettings,
         provider: &Arc<CryptoProvider>,
+        mesh: &Arc<Mesh>,
     ) -> Result<Self, LoadError> {
-        let roots = match settings.verify {
-            Verify::Nothing => None,
-            Verify::Name | Verify::Spiffe(_) | Verify::Chain => {
-                Some(material::root_store(&settings.roots)?)
-            }
+        let trust = match (&settings.verify, &settings.roots) {
+            (Verify::Nothing, _) => Trust::Anyone,
+            (_, Roots::Mesh) => Trust::Mesh(Arc::clone(mesh)),
+            (_, Roots::System) => Trust::Roots(material::system_roots()?),
+            (_, Roots::File(path)) => Trust::Roots(material::root_store(path)?),
         };
         Ok(Self {
             provider: Arc::clone(provider),
-            roots,
+            trust,
             verify: settings.verify.clone(),
             observed: Arc::default(),
         })
@@ -92,9 +108,38 @@ impl Observer {
         &self.verify
     }
 
-    /// The same verification, noting into `observed`.
-    pub(super) fn watching(&self, observed: &Arc<Observed>) -> Self {
-        Self { observed: Arc::clone(observed), ..self.clone() }
+    /// The roots that count now; `None` when nothing is verified.
+    pub(super) fn current_roots(&self) -> Result<Option<Arc<RootCertStore>>, Fault> {
+        match &self.trust {
+            Trust::Anyone => Ok(None),
+            Trust::Roots(roots) => Ok(Some(Arc::clone(roots))),
+            Trust::Mesh(mesh) => mesh.roots().map(Some),
+        }
+    }
+
+    /// Whether a peer with the same trust would accept `credential` of a client at `now`: chain
+    /// and validity, no name.
+    pub(super) fn vouch(&self, credential: &Credential, now: SystemTime) -> Result<(), Fault> {
+        let Some(roots) = self.current_roots()? else { return Ok(()) };
+        let provider = Arc::clone(&self.provider);
+        let built = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+        let verifier = built.map_err(|error| Fault::new(Reason::NoIdentity, error.to_string()))?;
+        let (leaf, above) = credential.chain().split_first().expect("a credential has a leaf");
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        match verifier.verify_client_cert(leaf, above, UnixTime::since_unix_epoch(since)) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let mut facts = TlsFacts::default();
+                inspect::describe(credential.chain(), &mut facts);
+                Err(inspect::explain(tls_fault(&error), &facts, &Verify::Chain, now))
+            }
+        }
+    }
+
+    /// The same verification with the roots of now, noting into `observed`.
+    pub(super) fn watching(&self, observed: &Arc<Observed>) -> Result<Self, Fault> {
+        let trust = self.current_roots()?.map_or(Trust::Anyone, Trust::Roots);
+        Ok(Self { observed: Arc::clone(observed), trust, ..self.clone() })
     }
 }
 
@@ -108,12 +153,16 @@ impl ServerCertVerifier for Observer {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         self.observed.note(leaf, intermediates);
-        let Some(roots) = &self.roots else {
-            return Ok(ServerCertVerified::assertion());
+        let roots = match &self.trust {
+            Trust::Anyone => return Ok(ServerCertVerified::assertion()),
+            Trust::Roots(roots) => Arc::clone(roots),
+            Trust::Mesh(mesh) => {
+                mesh.roots().map_err(|fault| rustls::Error::General(fault.to_string()))?
+            }
         };
         let parsed = ParsedCertificate::try_from(leaf)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, algorithms)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms)?;
         match &self.verify {
             Verify::Name => verify_server_name(&parsed, name)?,
             Verify::Spiffe(id) if inspect::has_spiffe_id(leaf, id) => {}
@@ -154,18 +203,18 @@ impl ServerCertVerifier for Observer {
 
 /// Gives the own certificate, if there is one, and notes that it was asked for.
 #[derive(Debug)]
-pub(super) struct OwnCertificate {
+pub(super) struct Shown {
     own: Option<Arc<CertifiedKey>>,
     observed: Arc<Observed>,
 }
 
-impl OwnCertificate {
+impl Shown {
     pub(super) fn new(own: Option<Arc<CertifiedKey>>, observed: Arc<Observed>) -> Self {
         Self { own, observed }
     }
 }
 
-impl ResolvesClientCert for OwnCertificate {
+impl ResolvesClientCert for Shown {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.observed.client_certificate_requested.store(true, Ordering::Relaxed);
         self.own.clone()

@@ -2,6 +2,8 @@
 
 #[path = "bad/agent.rs"]
 mod agent;
+#[path = "bad/mesh.rs"]
+mod mesh;
 #[path = "bad/modules.rs"]
 mod modules;
 #[path = "bad/targets.rs"]

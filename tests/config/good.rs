@@ -1,5 +1,8 @@
 //! Good input: defaults, inheritance, identity; and the effective configuration as it is printed.
 
+#[path = "good/mesh.rs"]
+mod mesh;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -232,4 +235,7 @@ fn the_example_is_good() {
         .expect("the example is there");
     let config = good(&text);
     assert_eq!(good(&config.to_yaml()), config);
+    // So are the targets in it that are commented out.
+    let whole = text.replace("\n  # - ", "\n  - ").replace("\n  #   ", "\n    ");
+    assert!(good(&whole).targets.len() >= config.targets.len() + 3, "{whole}");
 }

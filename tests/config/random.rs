@@ -1,5 +1,8 @@
 //! Any configuration is printed as a text that reads back as an equal one.
 
+#[path = "random/mesh.rs"]
+mod mesh;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -7,16 +10,18 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
-use meshprobe::config::{AdminConfig, Config, Identity, Limits, Origins, ResponderConfig};
+use meshprobe::config::{
+    AdminConfig, Config, Identity, Limits, MeshConfig, Origins, ResponderConfig,
+};
 use meshprobe::expectation::Expectation;
 use meshprobe::failure::Phase;
 use meshprobe::schedule::Cadence;
 use meshprobe::spec::{
-    ClientIdentity, DnsModule, HoldModule, HttpModule, HttpVersion, IpFamily, IpPreference, Module,
-    ModuleKind, Qtype, Roots, Search, TargetSpec, TcpModule, Timeouts, TlsModule, TlsSettings,
-    TlsVersion, Transport, Verify,
+    Ask, ClientIdentity, DnsModule, HoldModule, HttpModule, HttpVersion, IpFamily, IpPreference,
+    Module, ModuleKind, OwnCertificate, ProbeSpec, Qtype, Roots, Search, TargetSpec, TcpModule,
+    Timeouts, TlsModule, TlsSettings, TlsVersion, Transport, Verify,
 };
-use meshprobe::target::{Endpoint, Host, Vantage, Via};
+use meshprobe::target::{Endpoint, Host, TargetName, Vantage, Via};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -133,8 +138,8 @@ fn tls() -> BoxedStrategy<TlsSettings> {
         Just(Verify::Nothing),
         "spiffe://[a-z.]{1,9}(/[a-zA-Z0-9_-]{1,5}){0,4}".prop_map(Verify::Spiffe),
     ];
-    let identity =
-        (file(), file()).prop_map(|(certificate, key)| ClientIdentity { certificate, key });
+    let identity = (file(), file())
+        .prop_map(|(certificate, key)| OwnCertificate::Files(ClientIdentity { certificate, key }));
     let versions = select(vec![
         (None, None),
         (Some(TlsVersion::V1_2), None),
@@ -225,11 +230,12 @@ fn http() -> BoxedStrategy<HttpModule> {
         .boxed()
 }
 
-fn kind() -> BoxedStrategy<(ModuleKind, Expectation)> {
-    let expect = |words: &[&str]| {
-        let words: Vec<Expectation> = words.iter().map(|w| w.parse().expect("known")).collect();
-        select(words)
-    };
+fn expect(words: &[&str]) -> impl Strategy<Value = Expectation> + use<> {
+    let words: Vec<Expectation> = words.iter().map(|w| w.parse().expect("known")).collect();
+    select(words)
+}
+
+fn kind(mesh: &Option<MeshConfig>) -> BoxedStrategy<(ModuleKind, Expectation)> {
     let send = option::of(text().prop_map(String::into_bytes));
     let tcp = (send, option::of(regex()), ip()).prop_map(|(send, reply_regex, ip)| TcpModule {
         send,
@@ -244,24 +250,25 @@ fn kind() -> BoxedStrategy<(ModuleKind, Expectation)> {
         ip,
     });
     prop_oneof![
-        (dns().prop_map(ModuleKind::Dns), expect(&["reply"])),
-        (tcp.prop_map(ModuleKind::Tcp), expect(&["reply", "denied", "connect"])),
-        (
+        1 => (dns().prop_map(ModuleKind::Dns), expect(&["reply"])),
+        1 => (tcp.prop_map(ModuleKind::Tcp), expect(&["reply", "denied", "connect"])),
+        1 => (
             (tls(), ip()).prop_map(|(tls, ip)| ModuleKind::Tls(TlsModule { tls, ip })),
             expect(&["reply", "denied"])
         ),
-        (
+        1 => (
             http().prop_map(ModuleKind::Http),
             expect(&["reply", "denied", "status 2xx", "status 200-204,404,5xx"])
         ),
-        (hold.prop_map(ModuleKind::Hold), expect(&["reply"])),
+        1 => (hold.prop_map(ModuleKind::Hold), expect(&["reply"])),
+        5 => mesh::kind(mesh),
     ]
     .boxed()
 }
 
-fn module() -> BoxedStrategy<Module> {
+fn module(mesh: &Option<MeshConfig>) -> BoxedStrategy<Module> {
     let phases = vec(option::of(1u64..=1000), Phase::ALL.len());
-    (kind(), 1u64..=40_000_000, phases)
+    (kind(mesh), 1u64..=40_000_000, phases)
         .prop_map(|((kind, expect), total, phases)| {
             let mut timeouts = Timeouts::total(Duration::from_millis(total));
             for (slot, millis) in timeouts.phases.iter_mut().zip(phases) {
@@ -270,27 +277,38 @@ fn module() -> BoxedStrategy<Module> {
             if matches!(kind, ModuleKind::Hold(_)) {
                 timeouts.phases[Phase::Transfer as usize] = None;
             }
+            if !matches!(kind, ModuleKind::Hbone(_)) {
+                timeouts.phases[Phase::Tunnel as usize] = None;
+            }
             Module { kind, timeouts, expect }
         })
         .boxed()
 }
 
-fn target() -> BoxedStrategy<TargetSpec> {
+fn target(mesh: &Option<MeshConfig>) -> BoxedStrategy<TargetSpec> {
     let via = option::of(select(vec![Via::PodIp, Via::ClusterIp, Via::Hbone, Via::External]));
     let cadence = (10u64..=86_400_000, 0.0f64..=0.5);
-    (module(), endpoint(), "(/[a-z?=%20]{0,9})?", cadence, 1u32..=1000, via)
+    (module(mesh), endpoint(), "(/[a-z?=%20]{0,9})?", cadence, 1u32..=1000, via)
         .prop_filter_map(
             "hosts such as 1.2 fit into no URL",
             |(module, endpoint, path, (interval, jitter), in_flight, via)| {
-                let (address, hold) = match &module.kind {
+                let (address, least) = match &module.kind {
                     ModuleKind::Dns(dns) if dns.name.is_none() => ("a.example.".to_owned(), None),
                     ModuleKind::Dns(_) | ModuleKind::Tcp(_) | ModuleKind::Tls(_) => {
                         (endpoint.to_string(), None)
                     }
                     ModuleKind::Http(_) => (format!("https://{endpoint}{path}"), None),
                     ModuleKind::Hold(hold) => (format!("http://{endpoint}{path}"), Some(hold.hold)),
+                    ModuleKind::Hbone(hbone) if hbone.credentialed => {
+                        (format!("http://{endpoint}{path}"), None)
+                    }
+                    ModuleKind::Hbone(_) => (endpoint.to_string(), None),
+                    ModuleKind::Istiod(_) => (endpoint.to_string(), Some(Duration::from_secs(5))),
+                    ModuleKind::Capture(_) => ("a.example.".to_owned(), None),
+                    ModuleKind::Mtu(_) => (format!("https://{endpoint}{path}"), None),
+                    ModuleKind::Ztunnel(_) => (endpoint.host.to_string(), None),
                 };
-                let interval = Duration::from_millis(interval).max(hold.unwrap_or_default());
+                let interval = Duration::from_millis(interval).max(least.unwrap_or_default());
                 Some(TargetSpec {
                     name: "unnamed".parse().expect("a name"),
                     probe: module.aim(&address).ok()?,
@@ -304,19 +322,42 @@ fn target() -> BoxedStrategy<TargetSpec> {
         .boxed()
 }
 
-/// Names each target, and makes the first that is answered the control of all that are not.
+/// Names each target, and gives all that are denied a control at the same place.
 fn connected(mut targets: Vec<TargetSpec>) -> Vec<TargetSpec> {
     for (index, target) in targets.iter_mut().enumerate() {
         target.name = format!("ns/t-{index}:x").parse().expect("a name");
     }
-    let answered = |target: &&TargetSpec| target.probe.expect != Expectation::Denied;
-    let control = targets.iter().find(answered).map(|target| target.name.clone());
+    let mut controls = Vec::new();
     for target in &mut targets {
         if target.probe.expect == Expectation::Denied {
-            target.control = control.clone();
+            let name: TargetName = format!("{}/control", target.name).parse().expect("a name");
+            controls.push(control(name.clone(), &target.probe.ask));
+            target.control = Some(name);
         }
     }
+    targets.extend(controls);
     targets
+}
+
+/// A target that is answered where `denied` is not.
+fn control(name: TargetName, denied: &Ask) -> TargetSpec {
+    let endpoint = match denied {
+        Ask::Tcp { endpoint, .. } | Ask::Tls { endpoint, .. } => endpoint.clone(),
+        Ask::Http { url, .. } => url.endpoint(),
+        Ask::Hbone { url, .. } => url.as_ref().expect("denied only with a request").endpoint(),
+        other => unreachable!("{other:?} is not denied"),
+    };
+    let module = TcpModule { send: None, reply_regex: None, ip: IpPreference::default() };
+    let timeouts = Timeouts::total(Duration::from_secs(1));
+    let expect = Expectation::Reply;
+    TargetSpec {
+        name,
+        probe: ProbeSpec { ask: Ask::Tcp { module, endpoint }, timeouts, expect },
+        cadence: Cadence::new(Duration::from_secs(1), 0.0).expect("in range"),
+        max_in_flight: 1,
+        via: None,
+        control: None,
+    }
 }
 
 fn responder() -> BoxedStrategy<ResponderConfig> {
@@ -355,13 +396,18 @@ fn config() -> BoxedStrategy<Config> {
         buckets.dedup();
         buckets
     });
-    let modules = prop::collection::btree_map("[A-Za-z0-9._:/-]{1,9}", module(), 0..4);
-    let targets = vec(target(), 0..4).prop_map(connected);
+    let asked = option::of(mesh::mesh()).prop_flat_map(|mesh| {
+        let modules = prop::collection::btree_map("[A-Za-z0-9._:/-]{1,9}", module(&mesh), 0..4);
+        let targets = vec(target(&mesh), 0..4).prop_map(connected);
+        (modules, targets, Just(mesh))
+    });
     let responder = option::of(responder());
-    let parts = (identity, admin, responder, limits, buckets, file(), modules, targets);
+    let parts = (identity, admin, responder, limits, buckets, file(), asked);
     parts
-        .prop_map(|(identity, admin, responder, limits, buckets, resolv_conf, modules, targets)| {
+        .prop_map(|(identity, admin, responder, limits, buckets, resolv_conf, asked)| {
+            let (modules, targets, mesh) = asked;
             Config {
+                mesh,
                 identity,
                 admin,
                 responder,

@@ -25,7 +25,7 @@ async fn ask_within(resolver: Resolver, module: DnsModule) -> Outcome {
         expect: Expectation::Reply,
     };
     let spec = module.aim("svc.example").expect("a good name");
-    let environment = Environment { resolver: Arc::new(resolver) };
+    let environment = Environment { resolver: Arc::new(resolver), ..Environment::default() };
     let probe = Probe::prepare(&spec, &environment).expect("no files");
     probe.attempt().await
 }

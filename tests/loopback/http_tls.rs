@@ -7,7 +7,9 @@ use http::header::LOCATION;
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use meshprobe::failure::{Phase, Reason};
-use meshprobe::spec::{ClientIdentity, HttpModule, HttpVersion, Roots, TlsSettings};
+use meshprobe::spec::{
+    ClientIdentity, HttpModule, HttpVersion, OwnCertificate, Roots, TlsSettings,
+};
 use rcgen::{CertificateParams, KeyPair, SanType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -49,7 +51,7 @@ impl Pki {
     fn with_identity(&self) -> TlsSettings {
         let file = |name| self.folder.path().join(name);
         let identity = ClientIdentity { certificate: file("cert.pem"), key: file("key.pem") };
-        TlsSettings { identity: Some(identity), ..self.settings() }
+        TlsSettings { identity: Some(OwnCertificate::Files(identity)), ..self.settings() }
     }
 
     /// A server of this certificate, which takes its time for every answer.

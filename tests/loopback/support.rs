@@ -2,16 +2,16 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use meshprobe::expectation::Expectation;
 use meshprobe::failure::{Phase, Reason};
-use meshprobe::net::Resolver;
 use meshprobe::outcome::Outcome;
 use meshprobe::probe::{Environment, Probe};
 use meshprobe::spec::{Module, ModuleKind, Timeouts};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Long enough that only a server that never answers meets it.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(400);
@@ -43,8 +43,35 @@ pub(crate) async fn refused_address() -> SocketAddr {
     listener.local_addr().expect("bound")
 }
 
+/// An address on loopback that drops SYNs, as long as what comes with it lives.
+pub(crate) async fn dropping_syns() -> (SocketAddr, impl Sized) {
+    // A listener whose backlog is full drops further SYNs.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("valid")).expect("loopback has ports");
+    let listener = socket.listen(0).expect("bound");
+    let address = listener.local_addr().expect("bound");
+    let mut queued = Vec::new();
+    for _ in 0..4 {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        queued.push(Box::pin(socket.connect(address)));
+        let _ = poll_once(queued.last_mut().expect("just pushed")).await;
+    }
+    (address, (listener, queued))
+}
+
+/// Starts `future` without waiting for it.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        Poll::Ready(match Pin::new(&mut *future).poll(context) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
 pub(crate) fn environment() -> Environment {
-    Environment { resolver: Arc::new(Resolver::default()) }
+    Environment::default()
 }
 
 /// Aims `kind` at `address` and executes it once.

@@ -1,4 +1,3 @@
-use std::future::Future;
 use std::time::Duration;
 
 use meshprobe::expectation::Expectation;
@@ -7,7 +6,9 @@ use meshprobe::spec::{IpPreference, ModuleKind, TcpModule};
 use regex::bytes::Regex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::support::{TIMEOUT, assert_failed, attempt, refused_address, reset, server};
+use super::support::{
+    TIMEOUT, assert_failed, attempt, dropping_syns, refused_address, reset, server,
+};
 
 fn module() -> TcpModule {
     TcpModule { send: Some(b"ping\n".to_vec()), reply_regex: None, ip: IpPreference::default() }
@@ -83,29 +84,8 @@ async fn another_reply_than_stated_is_a_mismatch() {
 
 #[tokio::test]
 async fn a_syn_without_an_answer_is_a_timeout_in_connect() {
-    // A listener whose backlog is full drops further SYNs.
-    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    socket.bind("127.0.0.1:0".parse().expect("valid")).expect("loopback has ports");
-    let listener = socket.listen(0).expect("bound");
-    let address = listener.local_addr().expect("bound");
-    let mut queued = Vec::new();
-    for _ in 0..4 {
-        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-        queued.push(Box::pin(socket.connect(address)));
-        let _ = poll_once(queued.last_mut().expect("just pushed")).await;
-    }
+    let (address, _full) = dropping_syns().await;
     assert_failed(&ask(module(), address).await, Phase::Connect, Reason::Timeout);
-}
-
-/// Starts `future` without waiting for it.
-async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-    std::future::poll_fn(|context| {
-        std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
-            std::task::Poll::Ready(output) => Some(output),
-            std::task::Poll::Pending => None,
-        })
-    })
-    .await
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
 use meshprobe::expectation::Expectation;
@@ -105,7 +104,7 @@ async fn within(module: DnsModule, name: &str, timeout: Duration) -> Outcome {
         expect: Expectation::Reply,
     };
     let spec = module.aim(name).expect("a good name");
-    let environment = Environment { resolver: Arc::new(Resolver::default()) };
+    let environment = Environment::default();
     Probe::prepare(&spec, &environment).expect("no files").attempt().await
 }
 

@@ -1,6 +1,8 @@
 //! Envoy: the server behind every waypoint and gateway of a mesh.
 
 mod fixture;
+#[cfg(feature = "lab")]
+mod hbone;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,8 +12,8 @@ use meshprobe::expectation::{self, Expectation, Verdict};
 use meshprobe::failure::{Phase, Reason};
 use meshprobe::outcome::Outcome;
 use meshprobe::spec::{
-    ClientIdentity, HttpModule, HttpVersion, IpPreference, ModuleKind, Roots, TcpModule, TlsModule,
-    TlsSettings, TlsVersion, Verify,
+    ClientIdentity, HttpModule, HttpVersion, IpPreference, ModuleKind, OwnCertificate, Roots,
+    TcpModule, TlsModule, TlsSettings, TlsVersion, Verify,
 };
 use regex::bytes::Regex;
 
@@ -53,7 +55,7 @@ impl Mesh {
     fn identified(&self) -> TlsSettings {
         let Leaf { certificate, key } = &self.client;
         let identity = ClientIdentity { certificate: certificate.clone(), key: key.clone() };
-        TlsSettings { identity: Some(identity), ..self.trusting() }
+        TlsSettings { identity: Some(OwnCertificate::Files(identity)), ..self.trusting() }
     }
 }
 
@@ -160,7 +162,7 @@ async fn a_client_certificate_of_another_authority_gets_an_alert() {
     let stranger = Authority::new("another root");
     let Leaf { certificate, key } = stranger.leaf("client", &[], CLIENT_ID);
     let identity = ClientIdentity { certificate, key };
-    let tls = TlsSettings { identity: Some(identity), ..mesh.trusting() };
+    let tls = TlsSettings { identity: Some(OwnCertificate::Files(identity)), ..mesh.trusting() };
     let outcome = shake(tls, mesh.envoy.mtls).await;
     assert_failed(&outcome, Phase::Processing, Reason::TlsAlert);
 }

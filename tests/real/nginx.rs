@@ -11,8 +11,8 @@ use meshprobe::failure::{Phase, Reason};
 use meshprobe::outcome::Outcome;
 use meshprobe::probe::{Environment, Probe};
 use meshprobe::spec::{
-    ClientIdentity, HoldModule, HttpModule, HttpVersion, IpPreference, Module, ModuleKind, Roots,
-    Timeouts, TlsSettings,
+    ClientIdentity, HoldModule, HttpModule, HttpVersion, IpPreference, Module, ModuleKind,
+    OwnCertificate, Roots, Timeouts, TlsSettings,
 };
 use regex::bytes::Regex;
 use tempfile::TempDir;
@@ -101,7 +101,7 @@ impl Nginx {
     fn identified(&self) -> TlsSettings {
         let Leaf { certificate, key } = &self.client;
         let identity = ClientIdentity { certificate: certificate.clone(), key: key.clone() };
-        TlsSettings { identity: Some(identity), ..self.trusting() }
+        TlsSettings { identity: Some(OwnCertificate::Files(identity)), ..self.trusting() }
     }
 
     fn url(&self, path: &str) -> String {
@@ -132,7 +132,7 @@ fn matching(module: HttpModule, regex: &str) -> HttpModule {
 fn prepare(kind: ModuleKind, url: &str) -> Probe {
     let module = Module { kind, timeouts: Timeouts::total(PATIENCE), expect: Expectation::Reply };
     let spec = module.aim(url).expect("a good URL");
-    let environment = Environment { resolver: Default::default() };
+    let environment = Environment::default();
     Probe::prepare(&spec, &environment).expect("good files")
 }
 

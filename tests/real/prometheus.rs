@@ -2,6 +2,7 @@
 
 mod agent;
 mod fixture;
+mod ztunnel;
 
 use std::process::Command;
 use std::time::Duration;

@@ -6,13 +6,11 @@ use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use meshprobe::expectation::Expectation;
 use meshprobe::failure::{Phase, Reason};
-use meshprobe::net::Resolver;
 use meshprobe::outcome::Outcome;
 use meshprobe::probe::{Environment, Probe};
 use meshprobe::spec::{Module, ModuleKind, Timeouts};
@@ -225,7 +223,7 @@ pub(crate) async fn attempt_within(
 ) -> Outcome {
     let module = Module { kind, timeouts: Timeouts::total(limit), expect };
     let spec = module.aim(address).expect("a good address");
-    let environment = Environment { resolver: Arc::new(Resolver::default()) };
+    let environment = Environment::default();
     let probe = Probe::prepare(&spec, &environment).expect("good files");
     probe.attempt().await
 }

@@ -1,9 +1,7 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use meshprobe::expectation::Expectation;
-use meshprobe::net::Resolver;
 use meshprobe::outcome::Outcome;
 use meshprobe::probe::{Environment, Probe};
 use meshprobe::spec::{
@@ -16,7 +14,7 @@ use super::support::{PATIENCE, config, start};
 async fn attempt(kind: ModuleKind, url: &str) -> Outcome {
     let module = Module { kind, timeouts: Timeouts::total(PATIENCE), expect: Expectation::Reply };
     let spec = module.aim(url).expect("a good address");
-    let environment = Environment { resolver: Arc::new(Resolver::default()) };
+    let environment = Environment::default();
     Probe::prepare(&spec, &environment).expect("no files").attempt().await
 }
 

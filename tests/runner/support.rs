@@ -106,12 +106,16 @@ pub(crate) fn config(yaml: &str) -> Config {
 }
 
 pub(crate) fn environment() -> Environment {
-    Environment { resolver: Arc::default() }
+    Environment::default()
 }
 
 /// The targets of `yaml`, ready to be executed.
+///
+/// A control elsewhere than what it controls is a mistake; what it proves is tested all the same.
 pub(crate) fn targets(yaml: &str) -> Vec<Arc<Target>> {
-    plan::prepare(&config(yaml), &environment(), &[]).expect("good files")
+    let (config, mistakes) = config::examine(yaml, &BTreeMap::new());
+    assert!(mistakes.iter().all(|mistake| mistake.path.ends_with(".control")), "{mistakes:#?}");
+    plan::prepare(&config.expect("readable"), &environment(), &[]).expect("good files")
 }
 
 /// A server on loopback, and how many connections it has and had.
@@ -179,14 +183,6 @@ impl Server {
                     return;
                 }
             }
-        })
-        .await
-    }
-
-    /// Ends every connection with RST, without a byte: what a denial looks like.
-    pub(crate) async fn denying() -> Self {
-        Self::start(|stream| async move {
-            stream.set_zero_linger().expect("a connected socket");
         })
         .await
     }

@@ -68,6 +68,9 @@ pub(super) fn page(attempt: &Attempt, lookup: Option<Duration>) -> String {
         ProbeKind::Http | ProbeKind::Hold => http(&mut page, attempt, resolve),
         ProbeKind::Dns => dns(&mut page, attempt, resolve),
         ProbeKind::Tcp | ProbeKind::Tls => mismatch(&mut page, attempt),
+        ProbeKind::Hbone => hbone(&mut page, attempt),
+        ProbeKind::Istiod => istiod(&mut page, attempt),
+        ProbeKind::Capture | ProbeKind::Mtu | ProbeKind::Ztunnel => {}
     }
     if let Some(facts) = attempt.facts.tls.as_ref().filter(|_| shaken(attempt)) {
         tls(&mut page, facts, attempt.started_at);
@@ -89,7 +92,7 @@ fn hash(address: IpAddr) -> u32 {
 fn shaken(attempt: &Attempt) -> bool {
     attempt.failure.as_ref().is_none_or(|failure| match failure.phase {
         Phase::Resolve | Phase::Connect | Phase::Tls => failure.reason == Reason::CertExpiring,
-        Phase::Processing | Phase::Transfer => true,
+        Phase::Tunnel | Phase::Processing | Phase::Transfer => true,
     })
 }
 
@@ -104,7 +107,8 @@ fn phase(name: &str, duration: Duration) -> (String, f64) {
 }
 
 fn http(page: &mut Page, attempt: &Attempt, resolve: Duration) {
-    let rows = Phase::ALL.map(|of| match of {
+    let phases = Phase::ALL.into_iter().filter(|of| *of != Phase::Tunnel);
+    let rows = phases.map(|of| match of {
         Phase::Resolve => phase(of.as_str(), resolve),
         of => phase(of.as_str(), attempt.phases.of(of).unwrap_or_default()),
     });
@@ -125,6 +129,32 @@ fn http(page: &mut Page, attempt: &Attempt, resolve: Duration) {
     let body = http.decompressed_bytes.unwrap_or(http.body_bytes);
     let help = "Length of the body after decompression";
     page.gauge("probe_http_uncompressed_body_length", help, body as f64);
+}
+
+/// Words of our own: blackbox_exporter has none for tunnels.
+fn hbone(page: &mut Page, attempt: &Attempt) {
+    let rows = Phase::ALL.map(|of| phase(of.as_str(), attempt.phases.of(of).unwrap_or_default()));
+    page.gauges("probe_hbone_duration_seconds", "How long each phase took", rows);
+    mismatch(page, attempt);
+    let status = attempt.facts.hbone.as_ref().and_then(|hbone| hbone.status);
+    let help = "Status of the answer to CONNECT, or 0";
+    page.gauge("probe_hbone_connect_status_code", help, status.unwrap_or_default().into());
+    let status = attempt.facts.http.as_ref().map(|http| http.status);
+    let help = "Status of the response through the tunnel, or 0";
+    page.gauge("probe_http_status_code", help, status.unwrap_or_default().into());
+}
+
+fn istiod(page: &mut Page, attempt: &Attempt) {
+    let tried = attempt.facts.istiod.iter().flat_map(|istiod| &istiod.rungs);
+    let row = |name: &str, value| (labels(&[("rung", name)]), value);
+    let rows: Vec<_> = tried
+        .clone()
+        .map(|rung| row(rung.rung.as_str(), f64::from(u8::from(rung.failure.is_none()))))
+        .collect();
+    page.gauges("probe_istiod_rung_success", "Whether each rung that was tried held", rows);
+    let rows = tried.map(|rung| row(rung.rung.as_str(), rung.duration.as_secs_f64()));
+    let help = "How long each rung that was tried took";
+    page.gauges("probe_istiod_rung_duration_seconds", help, rows.collect::<Vec<_>>());
 }
 
 fn dns(page: &mut Page, attempt: &Attempt, resolve: Duration) {
@@ -190,4 +220,70 @@ fn path_end(leaf: &CertificateFacts, shown: &[CertificateFacts], now: SystemTime
 
 fn unix(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::Subject;
+    use crate::expectation::Expectation;
+    use crate::failure::{Failure, Fault};
+    use crate::outcome::{Facts, HboneFacts, IstiodFacts, Outcome, Rung, RungFacts};
+
+    fn told(probe: ProbeKind, failure: Option<Failure>, facts: Facts) -> String {
+        let fault = Fault::new(Reason::Closed, "");
+        let spoiled = Outcome::spoiled(UNIX_EPOCH, Duration::from_secs(1), fault);
+        let outcome = Outcome { failure, facts, ..spoiled };
+        let target = &"t".parse().expect("a name");
+        let expect = &Expectation::Reply;
+        let subject = Subject { probe, target, vantage: None, via: None, expect };
+        page(&Attempt::judged(subject, outcome, None, Duration::ZERO), None)
+    }
+
+    fn certificate() -> TlsFacts {
+        TlsFacts {
+            version: Some("TLSv1.3"),
+            not_after: Some(UNIX_EPOCH + Duration::from_secs(7)),
+            ..TlsFacts::default()
+        }
+    }
+
+    #[test]
+    fn a_denied_tunnel_shows_its_status_and_the_peers_certificate() {
+        let hbone = HboneFacts { status: Some(401), ..HboneFacts::default() };
+        let facts = Facts { hbone: Some(hbone), tls: Some(certificate()), ..Facts::default() };
+        let denied = Fault::new(Reason::HboneDenied, "").during(Phase::Tunnel);
+        let page = told(ProbeKind::Hbone, Some(denied), facts);
+        for line in [
+            "probe_success 0\n",
+            "probe_failure_info{phase=\"tunnel\",reason=\"hbone_denied\"} 1\n",
+            "probe_hbone_connect_status_code 401\n",
+            "probe_hbone_duration_seconds{phase=\"tunnel\"} 0\n",
+            "probe_ssl_earliest_cert_expiry 7\n",
+        ] {
+            assert!(page.contains(line), "{line}{page}");
+        }
+    }
+
+    #[test]
+    fn each_rung_that_was_tried_has_a_row() {
+        let tried = |rung, failure| RungFacts { rung, duration: Duration::from_millis(5), failure };
+        let broken = Fault::new(Reason::GrpcStatus, "").during(Phase::Processing);
+        let istiod = IstiodFacts {
+            rungs: vec![tried(Rung::Http2, None), tried(Rung::Xds, Some(broken.clone()))],
+            due: vec![Rung::Http2, Rung::Xds, Rung::Csr],
+            ..IstiodFacts::default()
+        };
+        let facts = Facts { istiod: Some(istiod), tls: Some(certificate()), ..Facts::default() };
+        let page = told(ProbeKind::Istiod, Some(broken), facts);
+        for line in [
+            "probe_istiod_rung_success{rung=\"http2\"} 1\n",
+            "probe_istiod_rung_success{rung=\"xds\"} 0\n",
+            "probe_istiod_rung_duration_seconds{rung=\"xds\"} 0.005\n",
+            "probe_ssl_earliest_cert_expiry 7\n",
+        ] {
+            assert!(page.contains(line), "{line}{page}");
+        }
+        assert!(!page.contains("rung=\"csr\""), "{page}");
+    }
 }

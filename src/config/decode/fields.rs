@@ -40,6 +40,11 @@ impl<'a> Field<'a> {
             missing: Vec::new(),
         }
     }
+
+    /// The fields of a block that is not there: none.
+    pub(in crate::config) fn nothing(&self) -> Fields<'a> {
+        Fields { parent: self.clone(), entries: Vec::new(), asked: Vec::new(), missing: Vec::new() }
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -48,6 +53,11 @@ impl<'a> Fields<'a> {
         self.asked.push(key);
         let index = self.entries.iter().position(|entry| entry.name == key)?;
         Some(self.entries.remove(index).field)
+    }
+
+    /// The value of `key`, which is yet to be taken.
+    pub(in crate::config) fn peek(&self, key: &'static str) -> Option<&Field<'a>> {
+        Some(&self.entries.iter().find(|entry| entry.name == key)?.field)
     }
 
     /// The value of `key`, whose absence is a mistake.

@@ -73,6 +73,11 @@ impl<'a> Field<'a> {
         found.map(|(_, value)| *value)
     }
 
+    /// Whether the value is this one word.
+    pub(in crate::config) fn is_word(&self, word: &str) -> bool {
+        self.node.as_text() == Some(word)
+    }
+
     /// `true` or `false`.
     pub(in crate::config) fn flag(&self) -> Option<bool> {
         match self.node.value {

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, Method};
 use crate::config::decode::{Entry, Field, Fields, listed};
 use crate::config::module::{ip, tls};
 use crate::config::server::set;
-use crate::spec::{HttpModule, HttpVersion};
+use crate::spec::{HttpModule, HttpVersion, IpPreference, TlsSettings};
 
 pub(in crate::config) const VERSIONS: [(&str, HttpVersion); 3] =
     [("auto", HttpVersion::Auto), ("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)];
@@ -27,6 +27,34 @@ const MOST_BODY: u64 = 1 << 30;
 
 /// The block `http`.
 pub(super) fn http(fields: &mut Fields<'_>) -> HttpModule {
+    let tls = tls::block(fields);
+    let ip = ip(fields);
+    let mut module = HttpModule { tls, ..request(fields, ip) };
+    let version = fields.take("version");
+    set(&mut module.version, version.and_then(|f| f.word(&VERSIONS)));
+    let redirects = fields.take("redirects");
+    let redirects = redirects.and_then(|f| f.whole(0..=MOST_REDIRECTS));
+    set(&mut module.redirects, redirects);
+    set(&mut module.decompress, fields.take("decompress").and_then(|f| f.flag()));
+    set(&mut module.keepalive, fields.take("keepalive").and_then(|f| f.flag()));
+    module
+}
+
+/// The request in the block `hbone`; without a tunnel its keys are mistakes.
+pub(super) fn tunnelled(fields: &mut Fields<'_>, tunnel: bool, ip: IpPreference) -> HttpModule {
+    if !tunnel {
+        for key in ["method", "headers", "body", "body_regex", "body_limit"] {
+            if let Some(field) = fields.take(key) {
+                let fix = "leave it out, or write `credentialed: true`";
+                field.unvalued("is of a request, which needs a certificate", fix);
+            }
+        }
+    }
+    request(fields, ip)
+}
+
+/// The request itself, made once over a fresh connection.
+fn request(fields: &mut Fields<'_>, ip: IpPreference) -> HttpModule {
     let mut module = HttpModule {
         method: Method::GET,
         headers: Vec::new(),
@@ -37,8 +65,8 @@ pub(super) fn http(fields: &mut Fields<'_>) -> HttpModule {
         redirects: 0,
         decompress: false,
         keepalive: false,
-        tls: tls::block(fields),
-        ip: ip(fields),
+        tls: TlsSettings::default(),
+        ip,
     };
     set(&mut module.method, fields.take("method").and_then(|f| method(&f)));
     if let Some(field) = fields.take("headers") {
@@ -46,16 +74,9 @@ pub(super) fn http(fields: &mut Fields<'_>) -> HttpModule {
     }
     let body = fields.take("body").and_then(|field| field.text());
     module.body = body.filter(|text| !text.is_empty()).map(|text| text.as_bytes().to_vec());
-    let version = fields.take("version");
-    set(&mut module.version, version.and_then(|f| f.word(&VERSIONS)));
     module.body_regex = fields.take("body_regex").and_then(|f| f.regex());
     let limit = fields.take("body_limit");
     set(&mut module.body_limit, limit.and_then(|f| f.size(MOST_BODY)));
-    let redirects = fields.take("redirects");
-    let redirects = redirects.and_then(|f| f.whole(0..=MOST_REDIRECTS));
-    set(&mut module.redirects, redirects);
-    set(&mut module.decompress, fields.take("decompress").and_then(|f| f.flag()));
-    set(&mut module.keepalive, fields.take("keepalive").and_then(|f| f.flag()));
     module
 }
 

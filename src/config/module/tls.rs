@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::config::decode::{Field, Fields};
-use crate::spec::{ClientIdentity, Roots, TlsSettings, TlsVersion, Verify};
+use crate::spec::{ClientIdentity, OwnCertificate, Roots, TlsSettings, TlsVersion, Verify};
 
 pub(in crate::config) const VERSIONS: [(&str, TlsVersion); 2] =
     [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
@@ -30,7 +30,7 @@ pub(super) fn settings(fields: &mut Fields<'_>) -> TlsSettings {
     TlsSettings {
         roots: ca.map_or(Roots::System, Roots::File),
         server_name: server_name.and_then(|field| name(&field)),
-        verify: verify(fields),
+        verify: verify(fields, Verify::Name),
         identity: identity(fields),
         alpn: alpn(fields),
         min_version,
@@ -39,8 +39,43 @@ pub(super) fn settings(fields: &mut Fields<'_>) -> TlsSettings {
     }
 }
 
+/// The block `tls` of a kind that stands in the mesh over what it takes when nothing is stated:
+/// names only where there are `names`, a certificate only where one is shown by default.
+pub(super) fn mesh_block(
+    fields: &mut Fields<'_>,
+    default: TlsSettings,
+    names: bool,
+) -> TlsSettings {
+    let Some(field) = fields.take("tls") else {
+        return default;
+    };
+    let mut fields = field.fields();
+    let ca = fields.take("ca").and_then(|field| field.file());
+    let server_name = if names { fields.take("server_name").map(Field::noted) } else { None };
+    let server_name = server_name.and_then(|field| name(&field));
+    let min_remaining = fields.take("min_remaining");
+    let own = if default.identity.is_some() { identity(&mut fields) } else { None };
+    if !names && default.identity.is_none() {
+        for key in ["cert", "key"] {
+            let stated = fields.take(key);
+            let fix = "leave it out, or write `credentialed: true`";
+            stated.iter().for_each(|field| field.unvalued("would be shown to nobody", fix));
+        }
+    }
+    let settings = TlsSettings {
+        roots: ca.map_or(default.roots, Roots::File),
+        server_name: server_name.or(default.server_name),
+        verify: if names { verify(&mut fields, default.verify) } else { unnamed(&mut fields) },
+        identity: own.or(default.identity),
+        min_remaining: min_remaining.and_then(|field| field.real(0.0..=1.0)),
+        ..TlsSettings::default()
+    };
+    fields.finish();
+    settings
+}
+
 /// A name that a certificate can carry and SNI can ask for.
-fn name(field: &Field<'_>) -> Option<String> {
+pub(in crate::config) fn name(field: &Field<'_>) -> Option<String> {
     let text = field.filled()?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     let label = |label: &str| (1..=63).contains(&label.len()) && label.chars().all(allowed);
@@ -54,7 +89,18 @@ fn name(field: &Field<'_>) -> Option<String> {
     good.then(|| text.to_owned())
 }
 
-fn verify(fields: &mut Fields<'_>) -> Verify {
+/// As [`verify`], of certificates that carry no name.
+fn unnamed(fields: &mut Fields<'_>) -> Verify {
+    if let Some(field) = fields.peek("verify").filter(|field| field.is_word("name")) {
+        field.wrong(
+            "is what certificates of workloads do not carry",
+            "write spiffe_id instead of verify, or chain",
+        );
+    }
+    verify(fields, Verify::Chain)
+}
+
+fn verify(fields: &mut Fields<'_>, default: Verify) -> Verify {
     let stated = fields.take("verify");
     let words = [("name", 0), ("chain", 1), ("none", 2)];
     let word = stated.as_ref().and_then(|field| field.word(&words));
@@ -68,9 +114,10 @@ fn verify(fields: &mut Fields<'_>) -> Verify {
         return spiffe_id(&field).map_or(Verify::Chain, Verify::Spiffe);
     }
     match word {
+        Some(0) => Verify::Name,
         Some(1) => Verify::Chain,
-        Some(2) => Verify::Nothing,
-        _ => Verify::Name,
+        Some(_) => Verify::Nothing,
+        None => default,
     }
 }
 
@@ -97,7 +144,7 @@ fn spiffe_id(field: &Field<'_>) -> Option<String> {
     good.then(|| text.to_owned())
 }
 
-fn identity(fields: &mut Fields<'_>) -> Option<ClientIdentity> {
+fn identity(fields: &mut Fields<'_>) -> Option<OwnCertificate> {
     let (cert, key) = (fields.take("cert"), fields.take("key"));
     match (&cert, &key) {
         (Some(cert), None) => cert.wrong("stands without a key", "write `key: FILE` as well"),
@@ -108,7 +155,7 @@ fn identity(fields: &mut Fields<'_>) -> Option<ClientIdentity> {
     }
     let cert = cert.and_then(|field| field.file());
     let key = key.and_then(|field| field.file());
-    Some(ClientIdentity { certificate: cert?, key: key? })
+    Some(OwnCertificate::Files(ClientIdentity { certificate: cert?, key: key? }))
 }
 
 fn alpn(fields: &mut Fields<'_>) -> Vec<String> {

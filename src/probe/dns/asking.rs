@@ -67,10 +67,7 @@ impl<'a> Asking<'a> {
             }
             Transport::Tcp => self.over_tcp(question).await?,
         };
-        self.facts.rcode = Some(reply.rcode().to_string());
-        self.facts.answers = reply.presented();
-        self.facts.sections = Some(reply.sections());
-        self.facts.authoritative = Some(reply.is_authoritative());
+        describe(&mut self.facts, &reply);
         self.journal.ended_at(reply.arrived());
         Ok(reply)
     }
@@ -143,4 +140,12 @@ impl<'a> Asking<'a> {
         self.journal.set_phase(Phase::Processing, self.processing);
         Ok(reply)
     }
+}
+
+/// Writes down what `reply` says.
+pub(in crate::probe) fn describe(facts: &mut DnsFacts, reply: &Reply) {
+    facts.rcode = Some(reply.rcode().to_string());
+    facts.answers = reply.presented();
+    facts.sections = Some(reply.sections());
+    facts.authoritative = Some(reply.is_authoritative());
 }

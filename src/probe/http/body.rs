@@ -10,11 +10,14 @@ use http::header::CONTENT_ENCODING;
 use crate::failure::{Fault, Reason};
 
 /// Takes the body of one response, chunk by chunk.
-pub(in crate::probe) struct Sink {
+pub(in crate::probe) struct Sink<'a> {
     received: u64,
     limit: u64,
-    decoder: Decoder,
+    decoder: Decoder<'a>,
 }
+
+/// Somebody who takes a body as it comes; the fault is what is wrong with it.
+pub(in crate::probe) type Taker<'a> = &'a mut (dyn FnMut(&[u8]) -> Result<(), Fault> + Send);
 
 /// A body that was taken in wholly.
 pub(in crate::probe) struct Taken {
@@ -24,7 +27,9 @@ pub(in crate::probe) struct Taken {
     pub(in crate::probe) kept: Vec<u8>,
 }
 
-enum Decoder {
+enum Decoder<'a> {
+    /// Nothing is undone, nothing kept.
+    Passed(Taker<'a>),
     Identity(Plain),
     Gzip(Box<MultiGzDecoder<Plain>>),
     /// `deflate` whose first byte has not come yet.
@@ -46,7 +51,7 @@ struct Inflate {
     plain: Plain,
 }
 
-impl Sink {
+impl<'a> Sink<'a> {
     /// For a body of at most `limit` bytes, before and after decompression. It is kept if `keep`,
     /// and undone of the `Content-Encoding` of `headers` if `decompress`.
     ///
@@ -73,6 +78,11 @@ impl Sink {
         Self { received: 0, limit, decoder }
     }
 
+    /// For a body of at most `limit` bytes, which `taker` gets as it was sent.
+    pub(in crate::probe) fn passing(limit: u64, taker: Taker<'a>) -> Self {
+        Self { received: 0, limit, decoder: Decoder::Passed(taker) }
+    }
+
     /// Takes a chunk.
     pub(in crate::probe) fn push(&mut self, chunk: &[u8]) -> Result<(), Fault> {
         self.received += chunk.len() as u64;
@@ -92,6 +102,7 @@ impl Sink {
             }));
         }
         let (result, plain) = match &mut self.decoder {
+            Decoder::Passed(taker) => return taker(chunk),
             Decoder::Identity(plain) => (plain.write_all(chunk), &*plain),
             Decoder::Undecided(plain) => (Ok(()), &*plain),
             Decoder::Gzip(decoder) => (decoder.write_all(chunk), decoder.get_ref()),
@@ -110,6 +121,7 @@ impl Sink {
         // HEAD, 204 and 304 may name an encoding without a body.
         let empty = self.received == 0;
         let (plain, decompressed) = match self.decoder {
+            Decoder::Passed(_) => (Plain::nothing(), false),
             Decoder::Identity(plain) => (plain, false),
             Decoder::Undecided(plain) => (plain, true),
             Decoder::Gzip(_) if empty => (Plain::nothing(), true),

@@ -1,12 +1,13 @@
 //! From a URL to a connection that speaks HTTP, through the phases `resolve`, `connect`, `tls`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Response;
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Fault, Phase, Reason};
-use crate::net::{Resolver, Stream};
+use crate::net::{Resolver, Stamps, Stream};
 use crate::outcome::TlsFacts;
 use crate::probe::http::body::Sink;
 use crate::probe::http::exchange::{Connection, Reply};
@@ -33,6 +34,13 @@ pub(in crate::probe) struct Line {
     watch: Watch,
     remote_address: Option<std::net::SocketAddr>,
     tls: Option<TlsFacts>,
+    tally: Tally,
+}
+
+/// A connection's counters, and what of them is not this attempt's.
+#[derive(Debug)]
+pub(in crate::probe) struct Tally {
+    stamps: Stamps,
     received_before: u64,
     retransmits_before: u32,
 }
@@ -70,7 +78,7 @@ impl Dialer {
             HttpVersion::Http1 => &["http/1.1"],
             HttpVersion::Http2 => &["h2"],
         };
-        let load = || tls::Client::load(tls, alpn);
+        let load = || tls::Client::load(tls, alpn, &environment.mesh);
         Ok(Self {
             resolver: Arc::clone(&environment.resolver),
             ip,
@@ -85,13 +93,24 @@ impl Dialer {
         journal: &mut Journal,
         url: &HttpUrl,
     ) -> Result<Line, Failure> {
-        let endpoint = url.endpoint();
+        let address = tcp::locate(journal, &self.resolver, &url.endpoint(), self.ip).await?;
+        self.dial_at(journal, url, address).await
+    }
+
+    /// Opens a fresh connection to `address`, where the origin of `url` is; nothing is resolved.
+    pub(in crate::probe) async fn dial_at(
+        &self,
+        journal: &mut Journal,
+        url: &HttpUrl,
+        address: SocketAddr,
+    ) -> Result<Line, Failure> {
         journal.facts.tls = None;
+        journal.facts.remote_address = Some(address);
         let next = if url.is_https() { Phase::Tls } else { Phase::Processing };
-        let stream = tcp::open(journal, &self.resolver, &endpoint, self.ip, next).await?;
+        let stream = tcp::connect(journal, address, next).await?;
         let stamps = stream.stamps();
         let begun = if url.is_https() {
-            self.secure(journal, stream, &endpoint.host).await
+            self.secure(journal, stream, &url.endpoint().host).await
         } else {
             self.begin(Wire::plain(stream), self.version == HttpVersion::Http2).await
         };
@@ -101,8 +120,7 @@ impl Dialer {
             watch,
             remote_address: journal.facts.remote_address,
             tls: journal.facts.tls.clone(),
-            received_before: 0,
-            retransmits_before: 0,
+            tally: Tally::new(stamps),
         })
     }
 
@@ -146,16 +164,45 @@ impl Dialer {
     }
 }
 
+impl Tally {
+    /// Of a fresh connection: everything is this attempt's.
+    pub(in crate::probe) fn new(stamps: Stamps) -> Self {
+        Self { stamps, received_before: 0, retransmits_before: 0 }
+    }
+
+    /// What was counted until now is not this attempt's.
+    pub(in crate::probe) fn restart(&mut self) {
+        self.received_before = self.stamps.received();
+        self.retransmits_before = self.stamps.tcp_facts().map_or(0, |facts| facts.retransmits);
+    }
+
+    /// Writes into the journal what the connection counted in this attempt.
+    pub(in crate::probe) fn note(&self, journal: &mut Journal) {
+        journal.note_reply_bytes(self.stamps.received() - self.received_before);
+        journal.facts.local_address = self.stamps.local_addr();
+        journal.facts.tcp = self.stamps.tcp_facts().map(|mut facts| {
+            facts.retransmits = facts.retransmits.saturating_sub(self.retransmits_before);
+            facts
+        });
+    }
+}
+
 impl Line {
+    /// HTTP/1.1 in a tunnel; the tunnel's own connection is not its business.
+    pub(in crate::probe) async fn inside(wire: Wire) -> Result<Self, Fault> {
+        let watch = wire.watch();
+        let tally = Tally::new(watch.stamps().clone());
+        let connection = Connection::http1(wire).await?;
+        Ok(Self { connection, watch, remote_address: None, tls: None, tally })
+    }
+
     /// Whether this connection, kept from an earlier attempt, can take a request; if so, its
     /// facts are the attempt's.
     pub(in crate::probe) async fn resume(&mut self, journal: &mut Journal) -> bool {
         if !self.connection.is_ready().await {
             return false;
         }
-        let stamps = self.watch.stamps();
-        self.received_before = stamps.received();
-        self.retransmits_before = stamps.tcp_facts().map_or(0, |facts| facts.retransmits);
+        self.tally.restart();
         journal.facts.remote_address = self.remote_address;
         journal.facts.tls = self.tls.clone();
         true
@@ -179,21 +226,15 @@ impl Line {
     pub(in crate::probe) async fn read(
         &mut self,
         reply: &mut Reply,
-        sink: &mut Sink,
+        sink: &mut Sink<'_>,
     ) -> Result<Whole, Fault> {
         let trailers = self.connection.read(reply, sink).await?;
-        Ok(Whole { trailers, last: self.watch.stamps().last_read().unwrap_or_else(Instant::now) })
+        Ok(Whole { trailers, last: self.watch.last_reply().unwrap_or_else(Instant::now) })
     }
 
     /// Writes into the journal what the connection counted in this attempt.
     pub(in crate::probe) fn note(&self, journal: &mut Journal) {
-        let stamps = self.watch.stamps();
-        journal.note_reply_bytes(stamps.received() - self.received_before);
-        journal.facts.local_address = stamps.local_addr();
-        journal.facts.tcp = stamps.tcp_facts().map(|mut facts| {
-            facts.retransmits = facts.retransmits.saturating_sub(self.retransmits_before);
-            facts
-        });
+        self.tally.note(journal);
     }
 
     /// Whether another request could be sent now.

@@ -18,7 +18,7 @@ use crate::failure::{Fault, Reason};
 use crate::probe::http::body::Sink;
 use crate::probe::http::wire::Wire;
 use http1::Http1;
-use http2::Http2;
+pub(in crate::probe) use http2::Http2;
 
 /// Bounds the head of an HTTP/1.1 response, and the decoded one of HTTP/2.
 const HEAD_LIMIT: usize = 64 * 1024;
@@ -65,7 +65,7 @@ impl Connection {
     pub(in crate::probe) async fn read(
         &mut self,
         reply: &mut Reply,
-        sink: &mut Sink,
+        sink: &mut Sink<'_>,
     ) -> Result<u32, Fault> {
         match (self, reply) {
             (Self::Http1(connection), Reply::Http1(body)) => connection.read(body, sink).await,

@@ -9,6 +9,22 @@ use std::io;
 use crate::failure::{Fault, Reason};
 use crate::tls::{io_fault, is_tls};
 
+/// A fault on its way through a library that knows only I/O errors.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Carried(Fault);
+
+/// Wraps `fault` for a library; [`transport_fault`] is the way back.
+pub(in crate::probe) fn untransported(fault: Fault) -> io::Error {
+    io::Error::other(Carried(fault))
+}
+
+/// Tells an I/O error of whatever HTTP runs over.
+pub(super) fn transport_fault(error: &io::Error) -> Fault {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Carried>());
+    inner.map_or_else(|| io_fault(error), |Carried(fault)| fault.clone())
+}
+
 /// Tells an error of an HTTP/1.1 exchange.
 pub(super) fn http1_fault(error: &hyper::Error) -> Fault {
     if let Some(io) = source::<io::Error>(error) {
@@ -50,16 +66,15 @@ fn carried(error: &io::Error) -> Fault {
     if framing && !is_tls(error) && error.raw_os_error().is_none() {
         return Fault::new(Reason::HttpMalformed, error.to_string());
     }
-    io_fault(error)
+    transport_fault(error)
 }
 
 /// Tells an error of an HTTP/2 exchange; `ended` is how the transport ended, which h2 forgets.
 pub(super) fn http2_fault(error: &h2::Error, ended: Option<Fault>) -> Fault {
     if let Some(io) = error.get_io() {
-        return ended.unwrap_or_else(|| io_fault(io));
+        return ended.unwrap_or_else(|| transport_fault(io));
     }
-    let code =
-        error.reason().map_or_else(|| error.to_string(), |reason| format!("{reason:?}, {reason}"));
+    let code = error.reason().map_or_else(|| error.to_string(), code);
     // A frame of the peer, an error of the peer that the library found, or our own doing.
     let remote = error.is_remote();
     let library = error.is_library();
@@ -71,6 +86,16 @@ pub(super) fn http2_fault(error: &h2::Error, ended: Option<Fault>) -> Fault {
         }
         (true | false, true | false) => Fault::new(Reason::Unclassified, error.to_string()),
     }
+}
+
+/// Tells a RST_STREAM of the peer.
+pub(super) fn reset_fault(reason: h2::Reason) -> Fault {
+    Fault::new(Reason::Reset, format!("RST_STREAM: {}", code(reason)))
+}
+
+/// An error code by name and meaning.
+fn code(reason: h2::Reason) -> String {
+    format!("{reason:?}, {reason}")
 }
 
 /// The first error of type `E` among the sources of `error`.

@@ -1,7 +1,7 @@
-//! The bytes under an HTTP library: plain or TLS, watched on their way in.
+//! The bytes under an HTTP library: plain, TLS or carried in a tunnel, watched on their way in.
 //!
 //! A library tells when it understood a response; the watch tells when its first bytes arrived
-//! and how the transport ended. Knows no requests.
+//! and how the transport ended. Knows no requests, and of a tunnel only what passes through it.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +14,14 @@ use tokio_rustls::client::TlsStream;
 
 use crate::failure::{Fault, Reason};
 use crate::net::{Stamps, Stream};
-use crate::tls::io_fault;
+use crate::outcome::Http2Settings;
+use crate::probe::http::fault::{transport_fault, untransported};
+use crate::probe::http::frames::Frames;
+
+/// Frames without data that a peer may send in one exchange; HEADERS weigh more, as each of them
+/// is kept until it is read.
+const IDLE_FRAMES: u32 = 10_000;
+const HEADERS_WEIGH: u32 = 100;
 
 /// A connection that an HTTP library owns.
 ///
@@ -31,18 +38,35 @@ pub(in crate::probe) struct Wire {
 enum Inner {
     Plain(Stream),
     Tls(Box<TlsStream<Stream>>),
+    Carried(Pin<Box<dyn Carrier>>),
 }
+
+/// A stream within a connection that is itself watched.
+pub(in crate::probe) trait Carrier:
+    AsyncRead + AsyncWrite + Send + std::fmt::Debug
+{
+}
+
+impl<T: AsyncRead + AsyncWrite + Send + std::fmt::Debug> Carrier for T {}
 
 /// What the probe can ask of a [`Wire`] that a library owns.
 #[derive(Debug, Clone)]
 pub(in crate::probe) struct Watch {
     stamps: Stamps,
     seen: Arc<Mutex<Seen>>,
+    /// Whether a reply is what the connection carries, instead of what it says itself.
+    carried: bool,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
     first: Option<Instant>,
+    first_carried: Option<Instant>,
+    last_carried: Option<Instant>,
+    carried_bytes: u64,
+    /// Since the last mark: frames that carried nothing, by weight.
+    idle: u32,
+    settings: Option<Http2Settings>,
     ended: Option<Fault>,
 }
 
@@ -59,8 +83,14 @@ impl Wire {
         Self::new(Inner::Tls(Box::new(stream)), stamps)
     }
 
+    /// A stream in the tunnel that `outer` watches.
+    pub(in crate::probe) fn carried(carrier: impl Carrier + 'static, outer: &Watch) -> Self {
+        let watch = Watch { carried: true, ..outer.clone() };
+        Self { inner: Inner::Carried(Box::pin(carrier)), watch, frames: None }
+    }
+
     fn new(inner: Inner, stamps: Stamps) -> Self {
-        let watch = Watch { stamps, seen: Arc::default() };
+        let watch = Watch { stamps, seen: Arc::default(), carried: false };
         Self { inner, watch, frames: None }
     }
 
@@ -74,21 +104,22 @@ impl Wire {
         self.watch.clone()
     }
 
-    fn note(&mut self, result: &io::Result<()>, bytes: &[u8], room: bool) {
+    /// Notes what a read gave; the fault is that of a peer that floods.
+    fn note(&mut self, result: &io::Result<()>, bytes: &[u8], room: bool) -> Option<Fault> {
+        // What a tunnel carries was noted when it reached this machine.
+        if self.watch.carried {
+            return None;
+        }
         match result {
-            Ok(()) if !bytes.is_empty() => {
-                let reply = match &mut self.frames {
-                    Some(frames) => frames.begin_headers(bytes),
-                    None => true,
-                };
-                if reply {
-                    self.watch.note_reply();
-                }
-            }
+            Ok(()) if !bytes.is_empty() => match &mut self.frames {
+                Some(frames) => return self.watch.note_frames(frames, bytes),
+                None => self.watch.note_reply(),
+            },
             Ok(()) if room => self.watch.note_end(Fault::new(Reason::Closed, "closed by the peer")),
             Ok(()) => {}
-            Err(error) => self.watch.note_end(io_fault(error)),
+            Err(error) => self.watch.note_end(transport_fault(error)),
         }
+        None
     }
 }
 
@@ -96,13 +127,30 @@ impl Watch {
     /// Starts a new exchange: [`Self::first_reply`] will be of what comes after now.
     pub(in crate::probe) fn mark(&self) {
         self.stamps.mark();
-        self.seen().first = None;
+        let mut seen = self.seen();
+        (seen.first, seen.first_carried, seen.last_carried, seen.idle) = (None, None, None, 0);
     }
 
     /// When the first bytes of the response reached this machine: of the read that brought
     /// them, decrypted if need be. A TLS session ticket or an HTTP/2 setting is no response.
     pub(in crate::probe) fn first_reply(&self) -> Option<Instant> {
-        self.seen().first
+        let seen = self.seen();
+        if self.carried { seen.first_carried } else { seen.first }
+    }
+
+    /// When the last bytes of the response so far reached this machine.
+    pub(in crate::probe) fn last_reply(&self) -> Option<Instant> {
+        if self.carried { self.seen().last_carried } else { self.stamps.last_read() }
+    }
+
+    /// Bytes that the streams of an HTTP/2 connection have brought so far.
+    pub(in crate::probe) fn carried_bytes(&self) -> u64 {
+        self.seen().carried_bytes
+    }
+
+    /// What an HTTP/2 peer opened the connection with, once it sent any of it.
+    pub(in crate::probe) fn settings(&self) -> Option<Http2Settings> {
+        self.seen().settings
     }
 
     /// How the transport ended, if it did.
@@ -122,49 +170,37 @@ impl Watch {
         }
     }
 
+    fn note_frames(&self, frames: &mut Frames, bytes: &[u8]) -> Option<Fault> {
+        let passed = frames.look(bytes);
+        if passed.headers > 0 {
+            self.note_reply();
+        }
+        let mut seen = self.seen();
+        if passed.data > 0 {
+            seen.last_carried = self.stamps.last_read();
+            seen.first_carried = seen.first_carried.or(seen.last_carried);
+            seen.carried_bytes += passed.data as u64;
+        }
+        seen.settings = frames.settings();
+        seen.idle += passed.idle + passed.headers * HEADERS_WEIGH;
+        let flood = (seen.idle > IDLE_FRAMES).then(|| {
+            Fault::new(Reason::HttpMalformed, "a flood of HTTP/2 frames that carry nothing")
+        });
+        if let Some(fault) = &flood {
+            seen.ended.get_or_insert_with(|| fault.clone());
+        }
+        flood
+    }
+
     fn note_end(&self, fault: Fault) {
-        self.seen().ended.get_or_insert(fault);
+        // The end of what is carried is not that of the connection.
+        if !self.carried {
+            self.seen().ended.get_or_insert(fault);
+        }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().expect("no panic while it is held")
-    }
-}
-
-/// Walks over HTTP/2 frame headers (RFC 9113, section 4.1) without looking into payloads.
-#[derive(Debug, Default)]
-struct Frames {
-    header: [u8; Self::HEADER],
-    filled: usize,
-    payload: usize,
-}
-
-impl Frames {
-    const HEADER: usize = 9;
-    const HEADERS: u8 = 0x1;
-
-    /// Whether a HEADERS frame begins in `bytes`, which follow those of the last call.
-    fn begin_headers(&mut self, mut bytes: &[u8]) -> bool {
-        let mut found = false;
-        while !bytes.is_empty() {
-            if self.payload > 0 {
-                let skipped = self.payload.min(bytes.len());
-                self.payload -= skipped;
-                bytes = &bytes[skipped..];
-                continue;
-            }
-            let taken = (Self::HEADER - self.filled).min(bytes.len());
-            self.header[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
-            self.filled += taken;
-            bytes = &bytes[taken..];
-            if self.filled == Self::HEADER {
-                let [high, middle, low, kind, ..] = self.header;
-                self.payload = u32::from_be_bytes([0, high, middle, low]) as usize;
-                self.filled = 0;
-                found |= kind == Self::HEADERS;
-            }
-        }
-        found
     }
 }
 
@@ -179,9 +215,10 @@ impl AsyncRead for Wire {
         let result = ready!(match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Inner::Tls(stream) => poll_record(stream, context, buffer),
+            Inner::Carried(stream) => stream.as_mut().poll_read(context, buffer),
         });
-        self.note(&result, &buffer.filled()[before..], room);
-        Poll::Ready(result)
+        let flood = self.note(&result, &buffer.filled()[before..], room);
+        Poll::Ready(flood.map_or(result, |fault| Err(untransported(fault))))
     }
 }
 
@@ -209,9 +246,10 @@ impl AsyncWrite for Wire {
         let result = ready!(match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_write(context, buffer),
             Inner::Tls(stream) => Pin::new(stream).poll_write(context, buffer),
+            Inner::Carried(stream) => stream.as_mut().poll_write(context, buffer),
         });
         if let Err(error) = &result {
-            self.watch.note_end(io_fault(error));
+            self.watch.note_end(transport_fault(error));
         }
         Poll::Ready(result)
     }
@@ -220,46 +258,15 @@ impl AsyncWrite for Wire {
         let result = ready!(match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_flush(context),
             Inner::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Inner::Carried(stream) => stream.as_mut().poll_flush(context),
         });
         if let Err(error) = &result {
-            self.watch.note_end(io_fault(error));
+            self.watch.note_end(transport_fault(error));
         }
         Poll::Ready(result)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(kind: u8, payload: usize) -> Vec<u8> {
-        let length = u32::try_from(payload).expect("short").to_be_bytes();
-        let mut bytes = vec![length[1], length[2], length[3], kind, 0, 0, 0, 0, 0];
-        bytes.resize(bytes.len() + payload, 0x1);
-        bytes
-    }
-
-    #[test]
-    fn settings_and_window_updates_are_no_reply() {
-        let mut frames = Frames::default();
-        assert!(!frames.begin_headers(&[frame(0x4, 18), frame(0x8, 4), frame(0x4, 0)].concat()));
-        assert!(frames.begin_headers(&frame(0x1, 40)));
-    }
-
-    #[test]
-    fn a_frame_header_may_be_split_anywhere() {
-        let bytes = [frame(0x4, 6), frame(0x1, 30), frame(0x0, 5)].concat();
-        let headers_type = Frames::HEADER + 6 + 8;
-        for split in 0..=bytes.len() {
-            let mut frames = Frames::default();
-            let (left, right) = bytes.split_at(split);
-            let found = (frames.begin_headers(left), frames.begin_headers(right));
-            let complete = split > headers_type;
-            assert_eq!(found, (complete, !complete), "split at {split}");
-        }
     }
 }

@@ -13,11 +13,11 @@ fn a_module_asks_exactly_one_question() {
   nothing: {expect: x, timeout: y}",
         &[
             "2:3: modules.a b: is not a module name; it must be 1 to 128 characters of A-Z a-z 0-9 . _ : / -",
-            "3:10: modules.empty: has none of dns, tcp, tls, http and hold; write one of them, e.g. `http: {}`",
+            "3:10: modules.empty: has none of dns, tcp, tls, http, hold, hbone, istiod, capture, mtu and ztunnel; write one of them, e.g. `http: {}`",
             "4:24: modules.two.http: stands beside tcp; ask one question in each module or target",
             "4:25: modules.two.http.methodd: is not a known key; did you mean method?",
             "5:10: modules.typo.htpp: is not a known key; did you mean http?",
-            "6:12: modules.nothing: has none of dns, tcp, tls, http and hold; write one of them, e.g. `http: {}`",
+            "6:12: modules.nothing: has none of dns, tcp, tls, http, hold, hbone, istiod, capture, mtu and ztunnel; write one of them, e.g. `http: {}`",
             r#"6:21: modules.nothing.expect: "x" is not an expectation; it must be reply, denied, connect, or `status` with a list such as `status 2xx,404`"#,
             r#"6:33: modules.nothing.timeout: "y" is not a duration; write a number with ms, s, m or h, e.g. 5s"#,
         ],

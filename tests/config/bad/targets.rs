@@ -16,7 +16,7 @@ fn what_is_missing_is_told_once() {
             "2:5: targets[0].name: is missing; write a name that is unique among the targets",
             "3:5: targets[1].address: is missing; write host:port, a URL, or for dns a name",
             "4:15: targets[2].adress: is not a known key; did you mean address?",
-            "5:5: targets[3]: has none of module, dns, tcp, tls, http and hold; name a module, or write one of the blocks",
+            "5:5: targets[3]: has none of module, dns, tcp, tls, http, hold, hbone, istiod, capture, mtu and ztunnel; name a module, or write one of the blocks",
             "6:31: targets[4].moduel: is not a known key; did you mean module?",
             r#"7:5: targets[5]: "text" is text; write a map: {key: value}, or one `key: value` a line"#,
         ],
@@ -119,6 +119,29 @@ fn a_control_is_another_target_that_must_be_answered() {
 }
 
 #[test]
+fn a_control_leads_to_the_place_that_is_denied() {
+    refused(
+        r"mesh: {}
+vantage: plain
+targets:
+  - {name: a, address: 'http://Web.default.svc:80/a', http: {}, expect: denied, control: a/hbone}
+  - {name: a/hbone, address: 'http://web.default.svc./b', hbone: {peer: 10.0.0.1}}
+  - {name: b, address: '10.0.0.1:80', tcp: {}, expect: denied, control: a/hbone}
+  - {name: c, address: '10.0.0.1:80', tls: {}, expect: denied, control: c/bare}
+  - {name: c/bare, address: 10.0.0.1, hbone: {credentialed: false}}
+  - {name: d, address: '10.0.0.1:80', tcp: {}, expect: denied, control: d/control}
+  - {name: d/control, address: a.example, capture: {}}
+  - {name: e, address: '[::ffff:10.0.0.1]:80', http: {}, expect: denied, control: e/control}
+  - {name: e/control, address: '10.0.0.1', hold: {}}",
+        &[
+            r#"6:73: targets[2].control: "a/hbone" leads to web.default.svc:80, and this target to 10.0.0.1:80; name a target to the same host and port, or give both the same"#,
+            r#"7:73: targets[3].control: "c/bare" leads to 10.0.0.1:15008, and this target to 10.0.0.1:80; name a target to the same host and port, or give both the same"#,
+            r#"9:73: targets[5].control: "d/control" asks no host and port of its own; name a target that leads to 10.0.0.1:80"#,
+        ],
+    );
+}
+
+#[test]
 fn what_a_target_overrides_must_fit_its_module() {
     refused(
         r"modules:
@@ -154,7 +177,7 @@ targets:
             r#"1:21: defaults.timeout: "soon" is not a duration; write a number with ms, s, m or h, e.g. 5s"#,
             r#"3:17: modules.m.tcp.ip: "v5" is not a known word; did you mean v4? write v4, v6, v4_only or v6_only"#,
             r#"3:30: modules.m.expect: "nothing" is not an expectation; it must be reply, denied, connect, or `status` with a list such as `status 2xx,404`"#,
-            "4:12: modules.unknown: has none of dns, tcp, tls, http and hold; write one of them, e.g. `http: {}`",
+            "4:12: modules.unknown: has none of dns, tcp, tls, http, hold, hbone, istiod, capture, mtu and ztunnel; write one of them, e.g. `http: {}`",
             r#"5:19: modules.d.dns.name: "a..b" is not a DNS name; it must be a DNS name: labels of 1 to 63 characters, 253 in all"#,
             r#"6:20: modules.h.hold.hold: "x" is not a duration; write a number with ms, s, m or h, e.g. 5s"#,
         ],

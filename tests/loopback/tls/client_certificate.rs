@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meshprobe::failure::{Phase, Reason};
-use meshprobe::spec::{ClientIdentity, Timeouts, TlsSettings};
+use meshprobe::spec::{ClientIdentity, OwnCertificate, Timeouts, TlsSettings};
 
 use super::{
     BOTH, Clients, NAME, PATIENCE, Trust, ask, detail, prepare, serving, tls_facts, tls_server,
@@ -15,7 +15,7 @@ use crate::loopback::support::assert_failed;
 fn identified(trust: &Trust, authority: &Authority) -> TlsSettings {
     let files = authority.issue(&Leaf::named(&["client.test"])).write(trust.dir.path(), "client");
     let identity = ClientIdentity { certificate: files.certificate, key: files.key };
-    TlsSettings { identity: Some(identity), ..trust.settings() }
+    TlsSettings { identity: Some(OwnCertificate::Files(identity)), ..trust.settings() }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use meshprobe::probe::PrepareError;
-use meshprobe::spec::{ClientIdentity, Roots, Timeouts, TlsSettings, TlsVersion};
+use meshprobe::spec::{ClientIdentity, OwnCertificate, Roots, Timeouts, TlsSettings, TlsVersion};
 
 use super::{NAME, PATIENCE, Trust, ask, prepare, showing};
 use crate::loopback::pki::{Authority, Leaf};
@@ -22,7 +22,7 @@ fn roots(file: PathBuf) -> TlsSettings {
 
 fn identity(trust: &Trust, certificate: &Path, key: &Path) -> TlsSettings {
     let identity = ClientIdentity { certificate: certificate.into(), key: key.into() };
-    TlsSettings { identity: Some(identity), ..trust.settings() }
+    TlsSettings { identity: Some(OwnCertificate::Files(identity)), ..trust.settings() }
 }
 
 fn file(trust: &Trust, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {

@@ -9,6 +9,11 @@ use tempfile::TempDir;
 
 use crate::real::support::{Daemon, free_port, temp_dir, tool, write_file};
 
+/// What CONNECT names to be led to an upstream that is gone.
+pub(crate) const DEAD: &str = "dead.test:80";
+/// What CONNECT names to be answered with 403.
+pub(crate) const FORBIDDEN: &str = "forbidden.test:80";
+
 /// A running Envoy and its listeners.
 pub(crate) struct Envoy {
     /// HTTP/1.1 and h2c.
@@ -156,14 +161,29 @@ fn http() -> Value {
 }
 
 fn tunnel() -> Value {
-    let routes = json!([{
-        "match": {"connect_matcher": {}},
-        "route": {
-            "cluster": "upstream",
-            "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}],
-        },
-    }]);
-    manager(&routes, &json!({"http2_protocol_options": {"allow_connect": true}}))
+    let named = |authority: &str| {
+        json!({
+            "connect_matcher": {},
+            "headers": [{"name": ":authority", "string_match": {"exact": authority}}],
+        })
+    };
+    let to = |cluster: &str| {
+        let upgrade = json!([{"upgrade_type": "CONNECT", "connect_config": {}}]);
+        json!({"cluster": cluster, "upgrade_configs": upgrade})
+    };
+    let routes = json!([
+        {"match": named(DEAD), "route": to("dead")},
+        {"match": named(FORBIDDEN), "direct_response": {"status": 403}},
+        {"match": {"connect_matcher": {}}, "route": to("upstream")},
+    ]);
+    // The windows of ztunnel, which are not Envoy's own.
+    let http2 = json!({
+        "allow_connect": true,
+        "max_concurrent_streams": 100,
+        "initial_stream_window_size": 4 << 20,
+        "initial_connection_window_size": 16 << 20,
+    });
+    manager(&routes, &json!({"http2_protocol_options": http2}))
 }
 
 fn tcp(cluster: &str) -> Value {

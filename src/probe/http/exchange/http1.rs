@@ -92,7 +92,7 @@ impl Http1 {
     pub(super) async fn read(
         &mut self,
         body: &mut Incoming,
-        sink: &mut Sink,
+        sink: &mut Sink<'_>,
     ) -> Result<u32, Fault> {
         let mut trailers = 0;
         while let Some(frame) = poll_fn(|context| self.poll_frame(body, context)).await? {

@@ -12,7 +12,7 @@ use hyper::body::Body;
 use super::HEAD_LIMIT;
 use crate::failure::{Fault, Reason};
 use crate::probe::http::body::Sink;
-use crate::probe::http::fault::http2_fault;
+use crate::probe::http::fault::{http2_fault, reset_fault};
 use crate::probe::http::wire::{Watch, Wire};
 
 /// Flow control windows that we grant: a body is read as it comes, so this is also what can lie
@@ -28,7 +28,8 @@ pub(in crate::probe) struct Http2 {
 }
 
 impl Http2 {
-    pub(super) async fn begin(mut wire: Wire) -> Result<Self, Fault> {
+    /// Begins HTTP/2 on `wire`; the preface is sent, and nothing is awaited.
+    pub(in crate::probe) async fn begin(mut wire: Wire) -> Result<Self, Fault> {
         wire.watch_frames();
         let watch = wire.watch();
         let (sender, driver) = h2::client::Builder::new()
@@ -43,12 +44,12 @@ impl Http2 {
     }
 
     /// Whether the connection takes another stream.
-    pub(super) fn is_ready(&mut self, context: &mut Context<'_>) -> bool {
+    pub(in crate::probe) fn is_ready(&mut self, context: &mut Context<'_>) -> bool {
         matches!(self.sender.poll_ready(context), Poll::Ready(Ok(())))
     }
 
     /// Says GOAWAY, and waits for nothing.
-    pub(super) async fn close(self) {
+    pub(in crate::probe) async fn close(self) {
         let Self { sender, mut driver, ended, .. } = self;
         drop(sender);
         if ended.is_none() {
@@ -61,7 +62,7 @@ impl Http2 {
     }
 
     /// Moves what can be moved; whether the connection is over.
-    pub(super) fn drive(&mut self, context: &mut Context<'_>) -> bool {
+    pub(in crate::probe) fn drive(&mut self, context: &mut Context<'_>) -> bool {
         if self.ended.is_none()
             && let Poll::Ready(result) = Pin::new(&mut self.driver).poll(context)
         {
@@ -70,50 +71,108 @@ impl Http2 {
         self.ended.is_some()
     }
 
+    /// Sends `head` on a stream of its own, which stays open for data unless it is `bodiless`.
+    pub(in crate::probe) fn send(
+        &mut self,
+        head: Request<()>,
+        bodiless: bool,
+    ) -> Result<(h2::client::ResponseFuture, h2::SendStream<Bytes>), Fault> {
+        self.sender.send_request(head, bodiless).map_err(|error| self.told(&error))
+    }
+
+    /// The head of a response, which an end of the connection fails.
+    pub(in crate::probe) fn poll_head(
+        &mut self,
+        response: &mut h2::client::ResponseFuture,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Response<h2::RecvStream>, Fault>> {
+        let over = self.drive(context);
+        match Pin::new(response).poll(context) {
+            Poll::Ready(result) => Poll::Ready(result.map_err(|error| self.told(&error))),
+            Poll::Pending if over => Poll::Ready(Err(self.end())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// The next data of a body, whose room is given back to the peer; `None` is its end.
+    pub(in crate::probe) fn poll_data(
+        &mut self,
+        body: &mut h2::RecvStream,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Fault>>> {
+        let over = self.drive(context);
+        match body.poll_data(context) {
+            Poll::Pending if over => Poll::Ready(Some(Err(self.end()))),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(data) => Poll::Ready(data.map(|data| {
+                let data = data.map_err(|error| self.told(&error))?;
+                // Refused only when the stream is already gone.
+                let _ = body.flow_control().release_capacity(data.len());
+                Ok(data)
+            })),
+        }
+    }
+
+    /// How many bytes of `wanted` a stream takes now, at least one; waits for the peer's window.
+    pub(in crate::probe) fn poll_room(
+        &mut self,
+        stream: &mut h2::SendStream<Bytes>,
+        wanted: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<usize, Fault>> {
+        stream.reserve_capacity(wanted);
+        let over = self.drive(context);
+        let room = match stream.capacity() {
+            0 => match stream.poll_capacity(context) {
+                Poll::Ready(Some(room)) => room.map_err(|error| self.told(&error)),
+                Poll::Ready(None) => Err(self.refused(stream, context)),
+                Poll::Pending if over => Err(self.end()),
+                Poll::Pending => return Poll::Pending,
+            },
+            room => Ok(room),
+        };
+        Poll::Ready(room.map(|room| room.min(wanted)))
+    }
+
+    /// Gives `data`, for which there is room, to a stream.
+    pub(in crate::probe) fn put(
+        &self,
+        stream: &mut h2::SendStream<Bytes>,
+        data: Bytes,
+    ) -> Result<(), Fault> {
+        stream.send_data(data, false).map_err(|error| self.told(&error))
+    }
+
+    /// Why a stream takes no more data.
+    fn refused(&self, stream: &mut h2::SendStream<Bytes>, context: &mut Context<'_>) -> Fault {
+        match stream.poll_reset(context) {
+            Poll::Ready(Ok(reason)) => reset_fault(reason),
+            Poll::Ready(Err(error)) => self.told(&error),
+            Poll::Pending => self.end(),
+        }
+    }
+
     pub(super) async fn head(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<h2::RecvStream>, Fault> {
         let (head, body) = request.into_parts();
         let bodiless = body.is_end_stream();
-        let sent = self.sender.send_request(Request::from_parts(head, ()), bodiless);
-        let (mut response, mut stream) = sent.map_err(|error| self.told(&error))?;
+        let (mut response, mut stream) = self.send(Request::from_parts(head, ()), bodiless)?;
         if !bodiless {
             let data = whole(body);
             stream.send_data(data, true).map_err(|error| self.told(&error))?;
         }
-        poll_fn(|context| {
-            let over = self.drive(context);
-            match Pin::new(&mut response).poll(context) {
-                Poll::Ready(result) => Poll::Ready(result.map_err(|error| self.told(&error))),
-                Poll::Pending if over => Poll::Ready(Err(self.end())),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
+        poll_fn(|context| self.poll_head(&mut response, context)).await
     }
 
     pub(super) async fn read(
         &mut self,
         body: &mut h2::RecvStream,
-        sink: &mut Sink,
+        sink: &mut Sink<'_>,
     ) -> Result<u32, Fault> {
-        while let Some(data) = poll_fn(|context| {
-            let over = self.drive(context);
-            match body.poll_data(context) {
-                Poll::Pending if over => Poll::Ready(Some(Err(self.end()))),
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(data) => {
-                    Poll::Ready(data.map(|data| data.map_err(|error| self.told(&error))))
-                }
-            }
-        })
-        .await
-        {
-            let data = data?;
-            // Refused only when the stream is already gone.
-            let _ = body.flow_control().release_capacity(data.len());
-            sink.push(&data)?;
+        while let Some(data) = poll_fn(|context| self.poll_data(body, context)).await {
+            sink.push(&data?)?;
         }
         let trailers = poll_fn(|context| {
             let over = self.drive(context);
