@@ -23,6 +23,8 @@ pub(crate) const STRICT: u16 = 8081;
 /// One side of the comparison: pods, each ambient one with its own ztunnel.
 pub(crate) trait Mesh {
     fn base(&self) -> &Base;
+    /// Where a ztunnel serves readiness and metrics, as plain pods reach it.
+    fn pages(&self) -> Ipv4Addr;
     /// The ztunnel of `pod` dies.
     fn kill(&mut self, pod: &str);
     /// A fresh one, with empty pools and all certificates; returns when it is ready.

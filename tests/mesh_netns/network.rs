@@ -37,7 +37,7 @@ pub(crate) const ISTIOD: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// istiod as ztunnels reach it: past capture, as from a pod of their own.
 pub(crate) const ISTIOD_OF_ZTUNNELS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
-/// Capture as istio-cni sets it up in a pod (MESH-FACTS: marks 0x539 and 0x111, ports 15001,
+/// Capture as istio-cni sets it up in a pod (marks 0x539 and 0x111, ports 15001,
 /// 15006, 15008, 15053), and the way past it for ztunnel's own calls to istiod.
 const CAPTURE: &str = "\
 *mangle

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -98,6 +99,10 @@ fn log_of(pod: &str) -> PathBuf {
 impl Mesh for Real {
     fn base(&self) -> &Base {
         &self.base
+    }
+
+    fn pages(&self) -> Ipv4Addr {
+        super::network::spec("amb1").ip
     }
 
     fn kill(&mut self, pod: &str) {

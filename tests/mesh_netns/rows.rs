@@ -15,7 +15,8 @@ const FILES: [&str; 4] = ["--ca", "--cert", "--key", "--token"];
 
 /// Asks every row of one side.
 pub(crate) fn run(mesh: &mut dyn Mesh) -> Vec<Seen> {
-    let mut column = Column { mesh, seen: Vec::new() };
+    let pages = format!("ztunnel {}", mesh.pages());
+    let mut column = Column { mesh, pages, seen: Vec::new() };
     column.healthy();
     column.hbone();
     column.inside();
@@ -31,6 +32,8 @@ pub(crate) fn run(mesh: &mut dyn Mesh) -> Vec<Seen> {
 
 struct Column<'a> {
     mesh: &'a mut dyn Mesh,
+    /// Differs between the columns, and is no difference.
+    pages: String,
     seen: Vec<Seen>,
 }
 
@@ -62,7 +65,8 @@ impl Column<'_> {
         });
         let file = |word: &&&str| word.starts_with('/') || FILES.contains(*word);
         let shown: Vec<&str> = arguments.iter().filter(|word| !file(word)).copied().collect();
-        let row = format!("{when}: {from}> {}", shown.join(" ").replace("http://", ""));
+        let shown = shown.join(" ").replace("http://", "").replace(&self.pages, "ztunnel");
+        let row = format!("{when}: {from}> {shown}");
         self.seen.push(Seen::new(row, &attempt));
     }
 
@@ -121,6 +125,13 @@ impl Column<'_> {
         let hostname = "http://echo.default.svc.cluster.local/";
         self.tunnel("hbone, hostname", "plain1", hostname, &peer);
         self.tunnel("hbone, port of ztunnel", "plain1", &url("amb2", 15006), &[]);
+        let base = self.mesh.base();
+        let files = [base.roots(), base.file("plain1", "token")];
+        let [ca, token] = files.map(|path| path.display().to_string());
+        let own = ["--istiod", "10.77.0.1", "--ca", &ca, "--token", &token];
+        let target = url("amb2", OPEN);
+        let arguments = [&["hbone", &target][..], &own].concat();
+        self.ask("hbone, certificate from istiod", "plain1", &arguments);
         self.knock("hbone to a plain pod", "plain1", &ip("plain2").to_string(), &[]);
         for port in ["15001", "15006"] {
             let to = format!("{amb2}:{port}");
@@ -139,6 +150,8 @@ impl Column<'_> {
             let fixed = ["dns", service, "--server", "192.0.2.53"];
             self.ask("captured DNS", "amb1", &[&fixed[..], transport].concat());
         }
+        let pages = self.mesh.pages().to_string();
+        self.ask("readiness and metrics", "plain1", &["ztunnel", &pages]);
         let roots = self.mesh.base().roots().display().to_string();
         for from in ["amb1", "plain1"] {
             let token = self.mesh.base().file(from, "token").display().to_string();

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 /// Facts that make an outcome what it is, where they are, and what they are called here.
-const FACTS: [(&str, &str); 14] = [
+const FACTS: [(&str, &str); 15] = [
     ("/facts/http/status", "status"),
     ("/facts/hbone/status", "connect"),
     ("/facts/hbone/alert", "alert"),
@@ -20,6 +20,7 @@ const FACTS: [(&str, &str); 14] = [
     ("/facts/dns/authoritative", "aa"),
     ("/facts/mtu", "mtu"),
     ("/facts/ztunnel/ready", "ready"),
+    ("/facts/istiod/xds", "xds"),
 ];
 /// Below this no duration is a difference, seconds.
 const AT_ONCE: f64 = 0.7;
@@ -95,6 +96,12 @@ pub(crate) fn table(real: &[Seen], standin: &[Seen]) -> Result<String, String> {
     line("row", "real ztunnel", "the lab's stand-in");
     for (ours, theirs) in real.iter().zip(standin) {
         line(&ours.row, &ours.cell(), &theirs.cell());
+    }
+    text.push('\n');
+    for ours in real.iter().filter(|seen| seen.facts.len() > 1) {
+        let facts: Vec<_> =
+            ours.facts.iter().map(|(name, fact)| format!("{name}={fact}")).collect();
+        let _ = writeln!(text, "real: {}: {}", ours.row, facts.join(" "));
     }
     let mut differences = 0;
     text.push('\n');

@@ -8,10 +8,14 @@ use meshprobe::lab::dns::{Captured, CapturedSetup};
 use meshprobe::lab::ztunnel::{Condition, Timing, Ztunnel};
 
 use super::mesh::{Base, Mesh};
-use super::network::{ISTIOD, PODS};
+use super::network::{ISTIOD, PODS, SWITCH};
+
+/// Of a ztunnel without pods: the ones in pods serve no pages, as they share those of their node.
+const PAGES: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
 pub(crate) struct StandIn {
     base: Base,
+    _pages: Ztunnel,
     ztunnels: BTreeMap<&'static str, (Ztunnel, Captured)>,
 }
 
@@ -39,7 +43,13 @@ impl StandIn {
             });
             ztunnels.insert(pod.name, started);
         }
-        Self { base, ztunnels }
+        let (world, authority) = (Arc::clone(&base.world), Arc::clone(&base.authority));
+        let pages = base.network.settle(SWITCH, async move || {
+            let timing = Timing::default();
+            let started = Ztunnel::start("node-switch", PAGES.into(), world, authority, timing);
+            started.await.expect("an own address")
+        });
+        Self { base, _pages: pages, ztunnels }
     }
 
     fn set(&self, pod: &str, condition: Condition) {
@@ -52,6 +62,10 @@ impl StandIn {
 impl Mesh for StandIn {
     fn base(&self) -> &Base {
         &self.base
+    }
+
+    fn pages(&self) -> Ipv4Addr {
+        PAGES
     }
 
     fn kill(&mut self, pod: &str) {

@@ -150,6 +150,7 @@ impl Pod {
         for rule in [
             "OUTPUT -d 169.254.7.127/32 -p tcp -j ACCEPT".to_owned(),
             "OUTPUT ! -d 127.0.0.1/32 -o lo -j ACCEPT".to_owned(),
+            "OUTPUT -p tcp -m mark --mark 0x111/0xfff -j ACCEPT".to_owned(),
             format!("OUTPUT ! -d 127.0.0.1/32 -p tcp {ours} -j REDIRECT --to-ports 15001"),
             "PREROUTING -s 169.254.7.127/32 -p tcp -j ACCEPT".to_owned(),
             format!(
@@ -157,6 +158,15 @@ impl Pod {
             ),
         ] {
             self.command(&format!("iptables -w -t nat -A {rule}")).await;
+        }
+        // Answers to an application's caller go back to ztunnel, which called in its name.
+        for line in [
+            "iptables -w -t mangle -A PREROUTING -m mark --mark 0x539/0xfff -j CONNMARK --set-xmark 0x111/0xfff",
+            "iptables -w -t mangle -A OUTPUT -m connmark --mark 0x111/0xfff -j CONNMARK --restore-mark",
+            "ip rule add fwmark 0x111/0xfff lookup 100",
+            "ip route add local default dev lo table 100",
+        ] {
+            self.command(line).await;
         }
     }
 }

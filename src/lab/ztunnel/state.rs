@@ -237,7 +237,8 @@ impl State {
         (self.turns.fetch_add(1, Ordering::Relaxed) as usize).checked_rem(count)
     }
 
-    /// A TCP connection to `to`, from `source` where every address is ours.
+    /// A TCP connection to `to`, from `source` where every address is ours or capture rules bring
+    /// the answers back.
     ///
     /// `TimedOut` after [`Timing::connect`]. A stand-in on loopback sends nothing elsewhere: there,
     /// nobody answers at other addresses.
@@ -255,7 +256,14 @@ impl State {
                 socket.bind(SocketAddr::new(source, 0))?;
             }
             Place::Loopback => {}
-            Place::Namespace => SockRef::from(&socket).set_mark(MARK)?,
+            Place::Namespace => {
+                // Applications see who called, not us: also an address of another pod.
+                let kept = SockRef::from(&socket);
+                kept.set_mark(MARK)?;
+                kept.set_ip_transparent_v4(true)?;
+                setsockopt(&socket, IpBindAddressNoPort, &true)?;
+                socket.bind(SocketAddr::new(source, 0))?;
+            }
         }
         socket.set_nodelay(true)?;
         match timeout_at(deadline, socket.connect(to)).await {
