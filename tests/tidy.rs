@@ -8,11 +8,21 @@ use std::path::{Path, PathBuf};
 /// Modules by layer, lowest first. A module imports itself, its children and lower layers; within
 /// a layer only what `WITHIN_LAYER` names.
 const LAYERS: &[&[&str]] = &[
-    &["target", "failure", "outcome", "expectation", "attempt", "schedule", "spec"],
-    &["config", "net", "tls", "istiod", "drain", "telemetry"],
-    &["probe", "identity", "metrics", "responder", "window"],
-    &["runner", "plan"],
-    &["agent", "lab"],
+    &[
+        "target",
+        "failure",
+        "outcome",
+        "expectation",
+        "attempt",
+        "schedule",
+        "spec",
+        "cluster",
+        "topology",
+    ],
+    &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
+    &["probe", "identity", "discovery", "metrics", "responder", "window"],
+    &["runner", "plan", "fleet"],
+    &["agent", "controller", "lab"],
     &["cli"],
 ];
 
@@ -40,11 +50,14 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["tls"]),
     ("h2", &["probe", "istiod", "lab"]),
     ("flate2", &["probe"]),
+    ("kube", &["discovery"]),
+    ("k8s_openapi", &["discovery"]),
+    ("quinn", &["channel"]),
     ("serde_saphyr", &["config"]),
     ("sketches_ddsketch", &["window"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
-    ("anyhow", &["agent", "lab", "cli"]),
+    ("anyhow", &["agent", "controller", "lab", "cli"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 
