@@ -2,13 +2,14 @@
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
 //! attempt schedule spec`), edges (`config net tls istiod drain telemetry`), capabilities (`probe
-//! identity metrics responder window`), engine (`runner plan`), roles (`agent lab`), and `cli`.
+//! identity discovery metrics responder window`), engine (`runner plan`), roles (`agent lab`), and `cli`.
 
 pub mod agent;
 pub mod attempt;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod discovery;
 pub mod drain;
 pub mod expectation;
 pub mod failure;
