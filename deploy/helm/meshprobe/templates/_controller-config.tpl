@@ -21,6 +21,7 @@ namespaces:                           # where the agents of each vantage are
 
 istio:
   namespace: {{ $values.istio.namespace }}
+  service: {{ $values.istio.service }}
   root_namespace: {{ $values.istio.rootNamespace }}
   trust_domain: {{ $values.istio.trustDomain }}
 
