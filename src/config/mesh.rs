@@ -135,10 +135,7 @@ pub(super) fn mesh(
     let label = |field: Field<'_>| checked(&field, is_label, "a cluster's ID", LABEL);
     set(&mut mesh.cluster_id, cluster.and_then(label));
     let domain = fields.take("trust_domain");
-    let domain = domain.and_then(|field| {
-        checked(&field, is_trust_domain, "a trust domain", "lower-case letters, digits, . - and _")
-    });
-    set(&mut mesh.trust_domain, domain);
+    set(&mut mesh.trust_domain, domain.and_then(|field| trust_domain(&field)));
     set(&mut mesh.certificate, fields.take("certificate").and_then(|f| f.flag()));
     let pod = fields.take("pod");
     let (pod, lacks) = match &pod {
@@ -157,6 +154,11 @@ pub(super) fn mesh(
     mesh.pod = pod;
     fields.finish();
     (mesh, lacks)
+}
+
+/// A trust domain, as `mesh` and the ladder to istiod take it.
+pub(super) fn trust_domain(field: &Field<'_>) -> Option<String> {
+    checked(field, is_trust_domain, "a trust domain", "lower-case letters, digits, . - and _")
 }
 
 /// The pod when nothing is missing or wrong, and what is missing.

@@ -22,7 +22,7 @@ use crate::lab::cell::{Cell, From, Node};
 use crate::lab::conditions;
 use crate::lab::fault::Fault;
 use crate::lab::istiod::{Istiod, Setup, Tokens};
-use crate::lab::names::Names;
+use crate::lab::names::{Names, istiod_name};
 use crate::lab::plan::{
     self, BRIEF, CANARY, Captured, Experiment, Open, PERMISSIVE, SERVICE, Seat,
 };
@@ -83,6 +83,18 @@ struct Start<'a> {
     longest: Duration,
 }
 
+/// An agent that is to be, with what it asks.
+struct Place<'a> {
+    node: Node,
+    from: From,
+    /// The pod it runs in.
+    pod: &'a str,
+    /// What resolv.conf names in that pod.
+    resolver: SocketAddr,
+    istiod: SocketAddr,
+    experiments: Vec<Experiment>,
+}
+
 impl Mesh {
     /// Starts every part, the agents last.
     pub(super) async fn start(
@@ -128,7 +140,7 @@ impl Mesh {
         let began = Instant::now();
         for plan in plans.0 {
             cells.extend(plan.cells.values().copied());
-            agents.push(start_agent(plan, names.service(), &events, &tasks).await?);
+            agents.push(start_agent(plan, &events, &tasks).await?);
         }
         cells.sort_unstable();
         let other = Arc::new(Authority::new("cluster.local, before the rotation")?);
@@ -230,25 +242,24 @@ impl Start<'_> {
         let frontend = self.built.pod(&self.built.frontend).ip;
         let node = self.built.layout.frontend;
         let experiments = plan::ingress(node, frontend);
-        let istiod = self.istiod_of(node);
-        seats.push((node, From::Ingress, &self.built.daemon, istiod, experiments));
-        let targets: usize = seats.iter().map(|(.., experiments)| experiments.len()).sum();
+        seats.push(Place {
+            node,
+            from: From::Ingress,
+            pod: &self.built.daemon,
+            resolver: self.names.service(),
+            istiod: self.istiod_of(node),
+            experiments,
+        });
+        let targets: usize = seats.iter().map(|place| place.experiments.len()).sum();
         let light = Duration::from_secs_f64(targets as f64 / PACE as f64);
         let interval = self.options.interval.unwrap_or(light.max(Duration::from_secs(1)));
-        let plans = seats.iter().map(|(node, from, pod, istiod, experiments)| {
-            self.plan((*node, *from, pod), *istiod, experiments, interval)
-        });
+        let plans = seats.iter().map(|place| self.plan(place, interval));
         Ok((plans.collect::<anyhow::Result<_>>()?, interval))
     }
 
-    fn plan(
-        &self,
-        (node, from, pod): (Node, From, &str),
-        istiod: SocketAddr,
-        experiments: &[Experiment],
-        interval: Duration,
-    ) -> anyhow::Result<plan::Plan> {
-        let pod = self.built.pod(pod);
+    fn plan(&self, place: &Place<'_>, interval: Duration) -> anyhow::Result<plan::Plan> {
+        let Place { node, from, resolver, istiod, .. } = *place;
+        let pod = self.built.pod(place.pod);
         let token = self.files.path().join(format!("{}-token", pod.ip));
         std::fs::write(&token, self.istiod.mint(pod))?;
         let applications = pod.ports.iter().filter_map(|port| port.application);
@@ -257,20 +268,18 @@ impl Start<'_> {
             from,
             pod,
             responder: applications.collect(),
+            resolver,
             istiod,
             ca: &self.ca,
             token: &token,
             interval,
             timeout: if from == From::Ambient { self.longest } else { BRIEF },
         };
-        plan::plan(&seat, experiments)
+        plan::plan(&seat, &place.experiments)
     }
 
     /// The ambient agent of `node`: every way leads through its ztunnel.
-    async fn ambient(
-        &self,
-        node: Node,
-    ) -> anyhow::Result<(Node, From, &str, SocketAddr, Vec<Experiment>)> {
+    async fn ambient(&self, node: Node) -> anyhow::Result<Place<'_>> {
         let name = &self.built.ambient[self.index(node)];
         let pod = self.built.pod(name);
         let mut peers = Vec::new();
@@ -289,7 +298,8 @@ impl Start<'_> {
         let monitoring = self.capture(node, pod, service(self.built.monitoring_ip)).await?;
         let nowhere = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 53), SERVICE));
         let istiod = self.capture(node, pod, self.istiod_of(node)).await?;
-        let (names, nobody) = self.names.capture(self.index(node), frontend.ip()).await?;
+        let at = (self.index(node), node);
+        let (names, nobody) = self.names.capture(at, frontend.ip(), istiod.ip()).await?;
         let captured = Captured {
             peers,
             frontend,
@@ -298,13 +308,14 @@ impl Start<'_> {
             nobody,
             decoy: self.capture(node, pod, nowhere).await?,
             istiod,
+            istiod_name: istiod_name(node),
         };
         let experiments = plan::ambient(node, pod, &self.built.frontend_name, &captured);
-        Ok((node, From::Ambient, name, istiod, experiments))
+        Ok(Place { node, from: From::Ambient, pod: name, resolver: names, istiod, experiments })
     }
 
     /// The plain agent of `node`.
-    fn plain(&self, node: Node) -> (Node, From, &str, SocketAddr, Vec<Experiment>) {
+    fn plain(&self, node: Node) -> Place<'_> {
         let peer = |peer| {
             let index = self.index(peer);
             let plain = self.built.pod(&self.built.plain[index]).ip;
@@ -321,10 +332,13 @@ impl Start<'_> {
             nobody: SocketAddr::new(self.built.pod(name).ip, NOBODY_PORT),
             decoy: self.decoy,
             istiod,
+            istiod_name: istiod_name(node),
             ztunnel: IpAddr::V4(self.built.ztunnels[self.index(node)]),
         };
         let named = (self.built.frontend_name.as_str(), self.built.frontend_ip);
-        (node, From::Plain, name, istiod, plan::plain(node, named, &open))
+        let experiments = plan::plain(node, named, &open);
+        let resolver = self.names.service();
+        Place { node, from: From::Plain, pod: name, resolver, istiod, experiments }
     }
 
     /// Where `pod`'s connections to `destination` are captured.
@@ -374,11 +388,10 @@ async fn start_ztunnels(
 /// An agent that runs `plan`, and whose attempts become `events`.
 async fn start_agent(
     plan: plan::Plan,
-    dns: SocketAddr,
     events: &mpsc::Sender<Event>,
     tasks: &TaskTracker,
 ) -> anyhow::Result<Agent> {
-    let resolver = Resolver::with_nameservers(vec![dns], SearchList::default());
+    let resolver = Resolver::with_nameservers(vec![plan.resolver], SearchList::default());
     let mut agent = Agent::start(plan.config, Some(resolver)).await?;
     let (mut attempts, events, cells) = (agent.follow(), events.clone(), plan.cells);
     tasks.spawn(async move {
