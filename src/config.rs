@@ -1,5 +1,6 @@
 //! The configuration of an agent, checked and complete. See `config/example.yaml`.
 
+mod controller;
 mod decode;
 mod load;
 mod mesh;
@@ -13,6 +14,10 @@ mod server;
 mod target;
 mod watch;
 
+pub use controller::{
+    BudgetsConfig, ChannelConfig, ControllerConfig, IstioConfig, ProbesConfig, ServiceChoice,
+    ServiceName, TopologyConfig, WhichServices, parse_controller,
+};
 pub use load::{examine, load, parse, read};
 pub use mesh::{CA, CLUSTER_ID, ISTIOD_NAME, ISTIOD_PORT, MeshConfig, TOKEN, TRUST_DOMAIN};
 pub use mistake::{Mistake, Position, tidy};

@@ -203,7 +203,12 @@ fn pod_identity(
     (identity(), lacks)
 }
 
-fn checked(field: &Field<'_>, valid: fn(&str) -> bool, what: &str, rule: &str) -> Option<String> {
+pub(super) fn checked(
+    field: &Field<'_>,
+    valid: fn(&str) -> bool,
+    what: &str,
+    rule: &str,
+) -> Option<String> {
     let text = field.text()?;
     if !valid(text) {
         field.wrong(format!("is not {what}"), format!("write {rule}"));
@@ -212,7 +217,7 @@ fn checked(field: &Field<'_>, valid: fn(&str) -> bool, what: &str, rule: &str) -
 }
 
 /// A name of Kubernetes' own (RFC 1123 subdomain).
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
     (1..=253).contains(&text.len()) && text.chars().all(allowed)
 }
