@@ -1,8 +1,9 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
-//! attempt schedule spec`), edges (`config net tls istiod drain telemetry`), capabilities (`probe
-//! identity metrics responder window`), engine (`runner plan`), roles (`agent lab`), and `cli`.
+//! attempt schedule spec cluster topology`), edges (`config net tls istiod drain telemetry`),
+//! capabilities (`probe identity metrics responder window`), engine (`runner plan fleet`), roles
+//! (`agent lab`), and `cli`.
 
 pub mod agent;
 pub mod attempt;
@@ -28,4 +29,5 @@ pub mod spec;
 pub mod target;
 pub mod telemetry;
 pub mod tls;
+pub mod topology;
 pub mod window;
