@@ -31,6 +31,9 @@ pub struct Cluster {
     pub istiod: ControlPlane,
     /// ztunnel pods by node.
     pub ztunnels: BTreeMap<String, IpAddr>,
+    /// Where the controllers listen for agents (Service `meshprobe-controller-channel`, UDP), in
+    /// order; the ready ones.
+    pub controllers: Vec<SocketAddr>,
     /// The DaemonSets of the data plane by name: `ztunnel`, `istio-cni-node`.
     pub daemon_sets: BTreeMap<String, DaemonSet>,
     /// All PeerAuthentications; `None` when the cluster has no such kind, or it may not be read.
@@ -193,6 +196,8 @@ pub enum FindingReason {
     NoEndpoints,
     /// An annotation's value is out of range or not of its kind.
     BadAnnotation,
+    /// An object cannot be understood, and is as if it were not there.
+    BadObject,
     /// Two objects claim one target.
     Conflict,
     /// The API does not let the controller read something that it needs.
@@ -203,11 +208,12 @@ pub enum FindingReason {
 
 impl FindingReason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ServiceNotFound,
         Self::PortNotFound,
         Self::NoEndpoints,
         Self::BadAnnotation,
+        Self::BadObject,
         Self::Conflict,
         Self::Forbidden,
         Self::TooMany,
@@ -220,6 +226,7 @@ impl FindingReason {
             Self::PortNotFound => "PortNotFound",
             Self::NoEndpoints => "NoEndpoints",
             Self::BadAnnotation => "BadAnnotation",
+            Self::BadObject => "BadObject",
             Self::Conflict => "Conflict",
             Self::Forbidden => "Forbidden",
             Self::TooMany => "TooMany",

@@ -1,15 +1,16 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
-//! attempt schedule spec cluster topology`), edges (`config net tls istiod drain telemetry`),
-//! capabilities (`probe identity metrics responder window`), engine (`runner plan fleet`), roles
-//! (`agent lab`), and `cli`.
+//! attempt schedule spec cluster topology`), edges (`config net tls istiod channel drain
+//! telemetry`), capabilities (`probe identity discovery metrics responder window`), engine
+//! (`runner plan fleet`), roles (`agent controller lab`), and `cli`.
 
 pub mod agent;
 pub mod attempt;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod discovery;
 pub mod drain;
 pub mod expectation;
 pub mod failure;

@@ -1,0 +1,111 @@
+//! The objects of one watch, as they were last told, and how the watch itself is doing. Pure.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+/// Namespace and name; the namespace of what has none is empty.
+pub type Key = (String, String);
+
+/// What one watch knows: objects reduced to what is used of them.
+#[derive(Debug, Clone)]
+pub struct Watched<T> {
+    objects: BTreeMap<Key, T>,
+    /// How the watch is doing.
+    pub health: Health,
+}
+
+/// How a watch is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// How far it got.
+    pub standing: Standing,
+    /// When the API server last answered: a list, an event, a bookmark, or the end of a watch.
+    pub contact: Option<Instant>,
+    /// Since when it fails without a success in between, and the latest failure as one line.
+    pub failing: Option<(Instant, String)>,
+    /// Complete lists.
+    pub lists: u64,
+    /// Changes told by the watch.
+    pub events: u64,
+    /// Failures of whatever kind, an expired watch (410) among them.
+    pub failures: u64,
+}
+
+/// How far a watch got.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It was never listed: nothing is known.
+    #[default]
+    Waiting,
+    /// It was listed; what is known is what was last told.
+    Listed,
+    /// The API has no such kind.
+    Absent,
+    /// The API forbids it; what was known before stays.
+    Forbidden,
+}
+
+impl<T> Default for Watched<T> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), health: Health::default() }
+    }
+}
+
+impl<T: PartialEq> Watched<T> {
+    /// The objects by namespace and name.
+    pub fn objects(&self) -> &BTreeMap<Key, T> {
+        &self.objects
+    }
+
+    /// The object, if it is there.
+    pub fn find(&self, namespace: &str, name: &str) -> Option<&T> {
+        self.objects.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// Takes a complete list at `now`. Whether anything is other than before.
+    pub fn replace(&mut self, objects: BTreeMap<Key, T>, now: Instant) -> bool {
+        let changed = self.health.standing != Standing::Listed || self.objects != objects;
+        self.objects = objects;
+        self.health.standing = Standing::Listed;
+        self.health.lists += 1;
+        self.touch(now);
+        changed
+    }
+
+    /// Takes an object that was added or changed at `now`; `None`: it is of no use any more.
+    /// Whether anything is other than before.
+    pub fn apply(&mut self, key: Key, object: Option<T>, now: Instant) -> bool {
+        self.health.events += 1;
+        self.touch(now);
+        let Some(object) = object else { return self.objects.remove(&key).is_some() };
+        if self.objects.get(&key) == Some(&object) {
+            return false;
+        }
+        self.objects.insert(key, object);
+        true
+    }
+
+    /// The API server answered at `now`.
+    pub fn touch(&mut self, now: Instant) {
+        self.health.contact = Some(now);
+        self.health.failing = None;
+    }
+
+    /// The watch failed at `now`, for `why`. `standing` is what that makes of it; an absent kind
+    /// has no objects. Whether anything is other than before.
+    pub fn fail(&mut self, standing: Option<Standing>, why: String, now: Instant) -> bool {
+        self.health.failures += 1;
+        let since = self.health.failing.take().map_or(now, |(since, _)| since);
+        self.health.failing = Some((since, why));
+        let Some(standing) = standing else { return false };
+        if standing == Standing::Absent {
+            self.objects.clear();
+        }
+        let changed = self.health.standing != standing;
+        self.health.standing = standing;
+        // An answer, if not the one that was hoped for.
+        self.health.contact = Some(now);
+        changed
+    }
+}
