@@ -1,11 +1,12 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
-//! attempt schedule spec`), edges (`config net tls istiod drain telemetry`), capabilities (`probe
-//! identity metrics responder window`), engine (`runner plan`), roles (`agent lab`), and `cli`.
+//! attempt schedule spec`), edges (`config net tls istiod channel drain
+//! telemetry`), capabilities (`probe identity metrics responder window`), engine (`runner plan`), roles (`agent lab`), and `cli`.
 
 pub mod agent;
 pub mod attempt;
+pub mod channel;
 pub mod cli;
 pub mod cluster;
 pub mod config;
