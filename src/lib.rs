@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod attempt;
+pub mod channel;
 pub mod cli;
 pub mod cluster;
 pub mod config;

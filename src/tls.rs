@@ -8,6 +8,7 @@ mod inspect;
 mod material;
 mod mesh;
 mod request;
+mod shared_key;
 mod unidentified;
 mod verify;
 
@@ -35,6 +36,9 @@ pub use fault::{io_fault, is_tls};
 pub use material::LoadError;
 pub use mesh::{Credential, Mesh};
 pub use request::Request;
+pub use shared_key::{
+    KeyError, LONGEST_SECRET, SHORTEST_SECRET, SharedKey, shared_client, shared_server,
+};
 pub use unidentified::{Verdict, await_verdict};
 use verify::{Observed, Observer};
 
