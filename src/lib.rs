@@ -13,6 +13,7 @@ pub mod config;
 pub mod drain;
 pub mod expectation;
 pub mod failure;
+pub mod fleet;
 pub mod identity;
 pub mod istiod;
 #[cfg(feature = "lab")]
