@@ -23,6 +23,8 @@ pub struct Cluster {
     pub namespaces: BTreeMap<String, Namespace>,
     /// meshprobe's own agents.
     pub agents: Vec<Agent>,
+    /// Where ready controllers take the control channel.
+    pub controllers: Vec<SocketAddr>,
     /// Services that are chosen to be called, each port of its own.
     pub services: Vec<Service>,
     /// CoreDNS: its Service and its replicas.

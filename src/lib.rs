@@ -15,6 +15,7 @@ pub mod discovery;
 pub mod drain;
 pub mod expectation;
 pub mod failure;
+pub mod fleet;
 pub mod identity;
 pub mod istiod;
 #[cfg(feature = "lab")]

@@ -33,6 +33,7 @@ use crate::spec::{OwnCertificate, TlsSettings, TlsVersion};
 use crate::target::Host;
 
 pub use fault::{io_fault, is_tls};
+pub use inspect::digest as sha256;
 pub use material::LoadError;
 pub use mesh::{Credential, Mesh};
 pub use request::Request;

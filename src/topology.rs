@@ -176,7 +176,7 @@ impl<'a> Zones<'a> {
 }
 
 /// A hash of `words` whose every bit depends on each of theirs; the same in every build.
-fn score(words: &[&str]) -> u64 {
+pub(crate) fn score(words: &[&str]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     for word in words {
         // A byte that is in no UTF-8 text keeps the words apart.

@@ -42,6 +42,11 @@ pub(super) fn sha256<'a>(certificates: impl Iterator<Item = &'a CertificateDer<'
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// SHA-256 of `bytes`, lower-case hex.
+pub fn digest(bytes: &[u8]) -> String {
+    sha256(std::iter::once(&CertificateDer::from(bytes)))
+}
+
 /// Whether `id` is among the URIs of `certificate`'s subjectAltNames.
 pub(super) fn has_spiffe_id(certificate: &CertificateDer<'_>, id: &str) -> bool {
     match X509Certificate::from_der(certificate) {
