@@ -110,7 +110,7 @@ fn port_modes_count_only_beside_a_selector() {
             ports: ports.clone(),
             ..policy(namespace, "default", Mode::Unset)
         };
-        holds(&[bare.clone()], Permissive);
+        holds(std::slice::from_ref(&bare), Permissive);
         holds(&[PeerAuthentication { selector: Some(Labels::new()), ..bare }], Permissive);
     }
     holds(&[selecting("shop", "web", Mode::Unset, &ports)], Strict);
@@ -143,7 +143,7 @@ fn an_empty_selector_is_for_its_whole_namespace_and_never_for_the_mesh() {
 fn in_the_root_namespace_selectors_are_passed_over() {
     let web = labels(&[("app", "web")]);
     let selected = selecting(ROOT, "web", Mode::Strict, &[(80, Mode::Strict)]);
-    holds(&[selected.clone()], Permissive);
+    holds(std::slice::from_ref(&selected), Permissive);
     assert_eq!(effective(&[selected], ROOT, ROOT, &web, 80), Permissive);
     assert_eq!(effective(&[policy(ROOT, "default", Mode::Strict)], ROOT, ROOT, &web, 80), Strict);
 }

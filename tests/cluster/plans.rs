@@ -320,13 +320,13 @@ fn a_plan_that_is_full_says_so_and_is_still_read() {
 
 #[test]
 fn a_budget_that_is_too_small_for_all_is_told() {
-    let mut settings = Settings::default();
-    settings.budgets = Budgets {
+    let budgets = Budgets {
         csr_per_second: 0.0,
         xds_per_second: 0.0,
         dns_per_second: 0.0,
         requests_per_second: 0.0,
     };
+    let settings = Settings { budgets, ..Settings::default() };
     let fleet = Fleet::new(Arc::new(shop()), settings);
     let told = fleet.unknown().iter().filter(|u| u.reason == UnknownReason::NoBudget);
     let names: Vec<&str> = told.map(|unknown| unknown.object.name.as_str()).collect();
