@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use crate::agent::Agent;
 use crate::agent::directions::{self, Directions, Offer, Settings};
 use crate::config::{ControllersConfig, Mistake};
-use crate::plan;
+use crate::plan::{self, Target};
 
 /// Mistakes of one plan that are told.
 const TOLD: usize = 10;
@@ -50,6 +50,11 @@ impl Agent {
         }
         self.keep_plan().await;
         true
+    }
+
+    /// What is probed: the targets of the configuration, then those of the plan.
+    pub fn targets(&self) -> &[Arc<Target>] {
+        self.runner.targets()
     }
 
     /// Every file that the configuration or the plan names.

@@ -10,7 +10,6 @@ use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{RenderOptions, SnippetMode, Spanned, UserMessageFormatter};
 
 use crate::config::mistake::{Mistake, Position};
-use crate::config::quantity::print_size;
 
 /// The largest text that is read, bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -55,9 +54,9 @@ impl Node {
     /// Reads `text` of at most `most` bytes, or says why it cannot be read at all.
     pub(super) fn read(text: &str, most: usize) -> Result<Self, Mistake> {
         if text.len() > most {
-            let most = print_size(most as u64);
+            let most = most / (1024 * 1024);
             return Err(Mistake::of_text(
-                format!("the text has {} bytes, more than {most}", text.len()),
+                format!("the text has {} bytes, more than {most} MiB", text.len()),
                 "use modules, anchors, or fewer targets",
             ));
         }
