@@ -33,9 +33,6 @@ pub struct Cluster {
     pub istiod: ControlPlane,
     /// ztunnel pods by node.
     pub ztunnels: BTreeMap<String, IpAddr>,
-    /// Where the controllers listen for agents (Service `meshprobe-controller-channel`, UDP), in
-    /// order; the ready ones.
-    pub controllers: Vec<SocketAddr>,
     /// The DaemonSets of the data plane by name: `ztunnel`, `istio-cni-node`.
     pub daemon_sets: BTreeMap<String, DaemonSet>,
     /// All PeerAuthentications; `None` when the cluster has no such kind, or it may not be read.

@@ -1,6 +1,7 @@
 //! What an attempt is expected to give, and the verdict over what it gave. Pure.
 
 mod rungs;
+mod settling;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +13,7 @@ use crate::failure::{Blame, Failure, Phase, Reason};
 use crate::outcome::Outcome;
 
 pub use rungs::rung_verdicts;
+pub use settling::unsettled;
 
 /// The statement that a target is probed with.
 #[derive(Debug, Clone, PartialEq, Eq)]

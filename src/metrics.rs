@@ -8,6 +8,7 @@ mod cells;
 mod exposition;
 mod mesh;
 mod names;
+mod plan;
 mod series;
 
 use std::collections::{HashMap, HashSet};

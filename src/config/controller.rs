@@ -9,7 +9,7 @@ use crate::cluster::Labels;
 use crate::config::decode::{Book, Field};
 use crate::config::mesh::{checked, is_name, trust_domain};
 use crate::config::mistake::Mistake;
-use crate::config::node::Node;
+use crate::config::node::{MAX_BYTES, Node};
 use crate::config::server::{listen, set};
 
 /// Everything a controller runs by.
@@ -175,7 +175,7 @@ pub fn parse_controller(
     text: &str,
     environment: &BTreeMap<String, String>,
 ) -> Result<ControllerConfig, Vec<Mistake>> {
-    let root = Node::read(text).map_err(|mistake| vec![mistake])?;
+    let root = Node::read(text, MAX_BYTES).map_err(|mistake| vec![mistake])?;
     let book = Book::default();
     let config = decode(&Field::root(&root, &book), environment);
     let mistakes = book.mistakes.into_sorted();

@@ -60,7 +60,7 @@ impl Default for MeshConfig {
 }
 
 /// The parts of a pod's identity and the variables that they are taken from.
-const PARTS: [(&str, &str); 4] = [
+pub(super) const PARTS: [(&str, &str); 4] = [
     ("name", "MESHPROBE_POD_NAME"),
     ("namespace", "MESHPROBE_POD_NAMESPACE"),
     ("service_account", "MESHPROBE_POD_SERVICE_ACCOUNT"),

@@ -19,6 +19,11 @@ pub(super) const ZTUNNEL_READY: &str = "meshprobe_ztunnel_ready";
 pub(super) const IDENTITY_EXPIRY: &str = "meshprobe_identity_certificate_expiry_timestamp_seconds";
 pub(super) const IDENTITY_RENEWALS: &str = "meshprobe_identity_renewals_total";
 pub(super) const IDENTITY_ROOTS: &str = "meshprobe_identity_trusted_roots";
+pub(super) const PLAN_APPLIED: &str = "meshprobe_plan_applied_timestamp_seconds";
+pub(super) const PLAN_CONFIRMED: &str = "meshprobe_plan_confirmed_timestamp_seconds";
+pub(super) const PLAN_TARGETS: &str = "meshprobe_plan_targets";
+pub(super) const PLAN_REJECTED: &str = "meshprobe_plan_rejected_total";
+pub(super) const CONTROLLERS: &str = "meshprobe_controllers_connected";
 pub(super) const BUILD_INFO: &str = "meshprobe_build_info";
 pub(super) const LAST_RELOAD: &str = "meshprobe_config_last_reload_successful";
 pub(super) const LAST_RELOAD_TIME: &str = "meshprobe_config_last_reload_success_timestamp_seconds";
@@ -65,6 +70,11 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (IDENTITY_EXPIRY, Kind::Gauge, "End of validity of the agent's own mesh certificate."),
     (IDENTITY_RENEWALS, Kind::Counter, "Certificates that the agent asked for, by result."),
     (IDENTITY_ROOTS, Kind::Gauge, "Roots of the mesh that the agent trusts."),
+    (PLAN_APPLIED, Kind::Gauge, "When the plan was taken that is followed now."),
+    (PLAN_CONFIRMED, Kind::Gauge, "When a controller last said what the plan is."),
+    (PLAN_TARGETS, Kind::Gauge, "Targets of the plan that are probed."),
+    (PLAN_REJECTED, Kind::Counter, "Plans that were refused as a whole."),
+    (CONTROLLERS, Kind::Gauge, "Controllers that the agent is connected to."),
     (BUILD_INFO, Kind::Gauge, "1, with the version of meshprobe."),
     (LAST_RELOAD, Kind::Gauge, "Whether the last configuration read was good."),
     (LAST_RELOAD_TIME, Kind::Gauge, "When a good configuration was last read."),
