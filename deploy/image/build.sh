@@ -34,13 +34,27 @@ inside() {
     chroot --userspec=65532:65532 "$folder" /meshprobe "$@"
 }
 
-# works FOLDER: it starts, reads a configuration, resolves and connects, all without a file of ours.
+# works FOLDER: it starts, resolves by itself and connects. What it gets is what every pod has: the
+# kubelet's resolv.conf, and of the container runtime's /dev the one device that random numbers come
+# from where the C library cannot be asked at run time whether it knows getrandom, as in a static one.
 works() {
+    mkdir "$1/etc" "$1/dev"
+    mknod -m 444 "$1/dev/urandom" c 1 9
+    printf 'nameserver 127.0.0.1\noptions ndots:1\n' >"$1/etc/resolv.conf"
     [ "$(inside "$1" --version)" = "meshprobe $version" ] || fail "does not say its version"
-    local code=0
-    inside "$1" probe tcp 127.0.0.1:1 -o json >"$out/attempt.json" || code=$?
-    [ "$code" = 2 ] && grep -q '"reason": *"refused"' "$out/attempt.json" ||
-        fail "a closed port is not refused (exit code $code): $(cat "$out/attempt.json")"
+    # No one answers here: what counts is that it asked. By glibc it would need files of the machine.
+    attempt "$1" connect refused tcp 127.0.0.1:1
+    attempt "$1" resolve refused tcp nowhere.example:1
+}
+
+# attempt FOLDER PHASE REASON ARGUMENTS…: an attempt that fails in just this way.
+attempt() {
+    local folder=$1 phase=$2 reason=$3 code=0
+    shift 3
+    inside "$folder" probe "$@" --timeout 5s -o json >"$out/attempt.json" || code=$?
+    [ "$code" = 2 ] && grep -q "\"phase\": *\"$phase\"" "$out/attempt.json" &&
+        grep -q "\"reason\": *\"$reason\"" "$out/attempt.json" ||
+        fail "$*: not $reason in $phase (exit code $code): $(cat "$out/attempt.json")"
 }
 
 build_binary() {
@@ -63,7 +77,7 @@ build_binary() {
     mkdir "$empty"
     install -m 555 "$out/context/meshprobe" "$empty/meshprobe"
     works "$empty"
-    say "runs in an otherwise empty root file system"
+    say "runs in a root file system with nothing else but resolv.conf and /dev/urandom"
 }
 
 # Storage of our own, and no network: nothing of the machine's images is seen or changed.
