@@ -11,6 +11,7 @@ pub mod channel;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod controller;
 pub mod discovery;
 pub mod drain;
 pub mod expectation;

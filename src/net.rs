@@ -6,6 +6,7 @@
 
 pub mod dns;
 mod fault;
+pub mod http;
 mod kernel_stamp;
 mod listen;
 mod resolve;

@@ -57,6 +57,26 @@ pub struct Counts {
     pub refused: u64,
 }
 
+/// Tells what a listener has done so far, whoever has the listener.
+#[derive(Debug, Clone)]
+pub struct Meter {
+    endpoint: Endpoint,
+    tally: Arc<Tally>,
+}
+
+impl Meter {
+    /// What was done so far.
+    pub fn counts(&self) -> Counts {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            open: self.endpoint.open_connections() as u64,
+            accepted: read(&self.tally.accepted),
+            failed: read(&self.tally.failed),
+            refused: read(&self.tally.refused),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Tally {
     accepted: AtomicU64,
@@ -145,13 +165,12 @@ impl Listener {
 
     /// What was done so far.
     pub fn counts(&self) -> Counts {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counts {
-            open: self.endpoint.open_connections() as u64,
-            accepted: read(&self.tally.accepted),
-            failed: read(&self.tally.failed),
-            refused: read(&self.tally.refused),
-        }
+        self.meter().counts()
+    }
+
+    /// What tells [`Self::counts`] while the listener runs.
+    pub fn meter(&self) -> Meter {
+        Meter { endpoint: self.endpoint.clone(), tally: Arc::clone(&self.tally) }
     }
 
     /// Ends every connection; the other sides are told `why`.

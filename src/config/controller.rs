@@ -39,6 +39,8 @@ pub struct ControllerConfig {
     pub budgets: BudgetsConfig,
     /// Who this controller is, when its environment says so; without it no Events are written.
     pub pod: Option<ServiceName>,
+    /// Its pod's `metadata.uid`: Events about no object of their own are shown with it.
+    pub pod_uid: Option<String>,
 }
 
 /// The control channel's listener.
@@ -163,12 +165,13 @@ impl Default for ControllerConfig {
                 requests_per_second: 10.0,
             },
             pod: None,
+            pod_uid: None,
         }
     }
 }
 
-/// Reads a controller's configuration in `text`; its pod comes from `MESHPROBE_POD_NAME` and
-/// `MESHPROBE_POD_NAMESPACE` of `environment`.
+/// Reads a controller's configuration in `text`; its pod comes from `MESHPROBE_POD_NAME`,
+/// `_NAMESPACE` and `_UID` of `environment`.
 ///
 /// Touches neither files nor network. Errors are all mistakes at once, in the order of the text.
 pub fn parse_controller(
@@ -223,6 +226,7 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Controlle
     config.pod = variable("MESHPROBE_POD_NAMESPACE")
         .zip(variable("MESHPROBE_POD_NAME"))
         .map(|(namespace, name)| ServiceName { namespace, name });
+    config.pod_uid = variable("MESHPROBE_POD_UID");
     config
 }
 

@@ -32,6 +32,18 @@ pub(super) const PROBE_REQUESTS: &str = "meshprobe_probe_requests_total";
 pub(super) const RESPONDER_CONNECTIONS: &str = "meshprobe_responder_connections";
 pub(super) const RESPONDER_REQUESTS: &str = "meshprobe_responder_requests_total";
 pub(super) const RESPONDER_REJECTED: &str = "meshprobe_responder_rejected_total";
+pub(super) const SYNCED: &str = "meshprobe_controller_synced";
+pub(super) const NODES: &str = "meshprobe_controller_nodes";
+pub(super) const AGENTS: &str = "meshprobe_controller_agents";
+pub(super) const AGENTS_CONNECTED: &str = "meshprobe_controller_agents_connected";
+pub(super) const FINDINGS: &str = "meshprobe_controller_findings";
+pub(super) const UNKNOWN: &str = "meshprobe_controller_unknown";
+pub(super) const DISCOVERY_STALE: &str = "meshprobe_controller_discovery_stale_seconds";
+pub(super) const LEADER: &str = "meshprobe_controller_leader";
+pub(super) const EVENTS: &str = "meshprobe_controller_events_total";
+pub(super) const PLAN_REQUESTS: &str = "meshprobe_controller_plan_requests_total";
+pub(super) const WINDOWS_PULLED: &str = "meshprobe_controller_window_pulls_total";
+pub(super) const CONNECTIONS: &str = "meshprobe_controller_connections_total";
 
 /// What a metric is to Prometheus.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +98,26 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
         RESPONDER_REJECTED,
         Kind::Counter,
         "Connections and requests that the responder turned away, by cause.",
+    ),
+    (
+        SYNCED,
+        Kind::Gauge,
+        "Whether the cluster was read completely once, so that plans can be served.",
+    ),
+    (NODES, Kind::Gauge, "Nodes of the cluster."),
+    (AGENTS, Kind::Gauge, "Agents' pods in the cluster, by vantage."),
+    (AGENTS_CONNECTED, Kind::Gauge, "Agents that are connected to this controller."),
+    (FINDINGS, Kind::Gauge, "What was asked for and cannot be had, by reason."),
+    (UNKNOWN, Kind::Gauge, "What is not probed because nobody can say what must come back."),
+    (DISCOVERY_STALE, Kind::Gauge, "How long ago the quietest watch was last heard of."),
+    (LEADER, Kind::Gauge, "Whether this controller holds the Lease and writes Events."),
+    (EVENTS, Kind::Counter, "Events, by result."),
+    (PLAN_REQUESTS, Kind::Counter, "Plans that agents asked for, by HTTP status."),
+    (WINDOWS_PULLED, Kind::Counter, "Windows that were asked of agents, by result."),
+    (
+        CONNECTIONS,
+        Kind::Counter,
+        "Connections to the control channel, by result: accepted, failed, refused.",
     ),
 ];
 
