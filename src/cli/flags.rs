@@ -429,6 +429,10 @@ pub(crate) struct LabFlags {
     /// big lab light.
     #[arg(long, value_name = "DURATION", value_parser = words::pace)]
     pub(crate) interval: Option<Duration>,
+    /// Leave the agents of node-1 to you: write their configurations to this directory instead of
+    /// starting them. Run each with `meshprobe agent --config` while the lab runs.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) export: Option<PathBuf>,
     /// Break something: KIND/TARGET[@START][+DURATION], e.g. ztunnel-dead/node-2@10s+20s; may be
     /// given several times.
     #[arg(long = "fault", value_name = "FAULT")]

@@ -99,6 +99,7 @@ pub(crate) fn lab(
         nodes: flags.nodes,
         peers: flags.peers,
         interval: flags.interval,
+        export: flags.export.clone(),
         duration: flags.duration,
         settle: None,
         faults: flags.faults.clone(),

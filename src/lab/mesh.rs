@@ -3,7 +3,7 @@
 mod built;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ const LONGEST: Duration = Duration::from_secs(32);
 const PACE: usize = 150;
 /// Each node's way to istiod.
 const ISTIOD_PORT: u16 = 15012;
+/// The node whose agents are left to others when asked.
+const EXPORTED: Node = Node(1);
 /// A port that nobody listens on.
 const NOBODY_PORT: u16 = 10054;
 
@@ -139,6 +141,13 @@ impl Mesh {
         let (mut agents, mut cells) = (Vec::new(), Vec::new());
         let began = Instant::now();
         for plan in plans.0 {
+            if let Some(directory) = &options.export
+                && plan.node == EXPORTED
+                && plan.from != From::Ingress
+            {
+                export(directory, &plan)?;
+                continue;
+            }
             cells.extend(plan.cells.values().copied());
             agents.push(start_agent(plan, &events, &tasks).await?);
         }
@@ -184,16 +193,20 @@ impl Mesh {
         self.longest
     }
 
-    /// The first line on the screen.
-    pub(super) fn opening(&self) -> String {
+    /// The first line on the screen; `exported` is where configurations were written.
+    pub(super) fn opening(&self, exported: Option<&Path>) -> String {
+        let exported = exported.map(|directory| {
+            format!(" {EXPORTED}'s agents are yours to run: {}/*.yaml.", directory.display())
+        });
         let metrics = self.agents.first().map(|agent| agent.admin_addr().to_string());
         format!(
             "A mesh of {} nodes on loopback: {} agents, {} cells of the truth table, asked every \
-             {:.1?}. Metrics of the first on http://{}/metrics. Ctrl-C ends it.",
+             {:.1?}.{} Metrics of the first on http://{}/metrics. Ctrl-C ends it.",
             self.ztunnels.len(),
             self.agents.len(),
             self.cells.len(),
             self.interval,
+            exported.unwrap_or_default(),
             metrics.unwrap_or_default(),
         )
     }
@@ -383,6 +396,14 @@ async fn start_ztunnels(
         ztunnels.push(started.await.with_context(|| format!("the ztunnel of {node}"))?);
     }
     Ok(ztunnels)
+}
+
+/// Writes `plan` as the configuration of an agent outside this process.
+fn export(directory: &Path, plan: &plan::Plan) -> anyhow::Result<()> {
+    let path = directory.join(format!("{}-{}.yaml", plan.node, plan.from));
+    std::fs::create_dir_all(directory)
+        .and_then(|()| std::fs::write(&path, &plan.yaml))
+        .with_context(|| format!("--export: {}", path.display()))
 }
 
 /// An agent that runs `plan`, and whose attempts become `events`.

@@ -14,6 +14,8 @@ use crate::lab::world::{Pod, TRUST_DOMAIN};
 use crate::spec::Ask;
 use crate::target::TargetName;
 
+/// Metrics and health of the lab's agents.
+const ADMIN: u16 = 9850;
 /// The responder's permissive port.
 pub(super) const PERMISSIVE: u16 = 9851;
 /// The responder's STRICT canary port.
@@ -59,6 +61,12 @@ pub(super) struct Seat<'a> {
 
 /// A configuration with the cells of its targets.
 pub(super) struct Plan {
+    /// Node.
+    pub(super) node: Node,
+    /// Which of the node's probers.
+    pub(super) from: From,
+    /// The configuration as a user would write it.
+    pub(super) yaml: String,
     /// What the agent runs by.
     pub(super) config: Config,
     /// Where it has names resolved.
@@ -88,7 +96,14 @@ pub(super) fn plan(seat: &Seat<'_>, experiments: &[Experiment]) -> anyhow::Resul
         (name, experiment.cell)
     };
     let cells = experiments.iter().map(named).collect();
-    Ok(Plan { config, resolver: seat.resolver, cells })
+    Ok(Plan {
+        node: seat.node,
+        from: seat.from,
+        yaml,
+        config,
+        resolver: seat.resolver,
+        cells,
+    })
 }
 
 fn yaml(seat: &Seat<'_>, experiments: &[Experiment]) -> String {
@@ -97,7 +112,7 @@ fn yaml(seat: &Seat<'_>, experiments: &[Experiment]) -> String {
     let mut yaml = format!(
         "node: {node}
 vantage: {vantage}
-admin: {{ listen: \"{ip}:0\" }}
+admin: {{ listen: \"{ip}:{ADMIN}\" }}
 defaults: {{ interval: {interval}ms, timeout: {timeout}ms, max_in_flight: {in_flight} }}
 mesh:
   istiod: \"{istiod}\"
