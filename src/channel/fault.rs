@@ -64,7 +64,7 @@ impl From<ConnectionError> for Fault {
 
 fn of_code(code: TransportErrorCode, error: &ConnectionError) -> Fault {
     let number = u64::from(code);
-    let alert = (0x100..0x200).contains(&number).then(|| number & 0xff);
+    let alert = (0x100..0x200).contains(&number).then_some(number & 0xff);
     match alert {
         Some(NO_APPLICATION_PROTOCOL | PROTOCOL_VERSION) => Fault::Protocol(error.to_string()),
         Some(alert) => Fault::Key(format!("TLS alert {alert}")),
