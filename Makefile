@@ -8,7 +8,7 @@ TOOLS := target/tools
 REAL_THREADS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help test mesh-netns tools lint deny
+.PHONY: help test test-cluster mesh-netns tools tools-cluster lint deny
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -17,15 +17,21 @@ test: tools ## all tests: pure, loopback, and against CoreDNS, Envoy, nginx, Pro
 	cargo test --locked
 	cargo test --locked --test real -- --test-threads=$(REAL_THREADS)
 
+test-cluster: tools-cluster ## against a real kube-apiserver and etcd, with the chart applied
+	cargo test --locked --test apiserver -- --test-threads=$(REAL_THREADS)
+
 mesh-netns: ## as root, with ZTUNNEL=/path/to/ztunnel: the real ztunnel and the lab's, row by row
 	cargo test --locked --test mesh_netns
 
 tools: ## install what the tests need; the second time at once
 	tests/tools.sh
 
+tools-cluster: ## build what test-cluster needs, 15 minutes; the second time at once
+	tests/tools.sh cluster
+
 lint: ## formatting, clippy with warnings as errors
 	cargo fmt --check
-	cargo clippy --locked --all-targets --test real -- -D warnings
+	cargo clippy --locked --all-targets --test real --test apiserver -- -D warnings
 
 deny: $(TOOLS)/bin/cargo-deny ## licences, banned crates and sources of the dependency tree
 	$(TOOLS)/bin/cargo-deny --locked check bans licenses sources

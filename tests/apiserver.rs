@@ -1,0 +1,15 @@
+//! Against a real kube-apiserver on a real etcd, with the RBAC authorizer on.
+//!
+//! Needs the programs that `tests/tools.sh cluster` installs, so only `make test-cluster` and
+//! `cargo test --test apiserver` run it.
+
+mod apiserver {
+    mod control_plane;
+    mod objects;
+    mod pki;
+    mod rights;
+    mod seed;
+    mod standing;
+    #[path = "../real/support.rs"]
+    mod support;
+}
