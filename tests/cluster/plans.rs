@@ -391,3 +391,24 @@ fn controls_of_denials_count_in_the_budget_of_their_service() {
     // 40 agents in the mesh ask once, and 40 outside two pods thrice, in 31.5 s.
     assert!((8.8..9.0).contains(&rate), "{rate}, and the budget is 10");
 }
+
+#[test]
+fn resolving_istiod_counts_in_the_budget_of_coredns() {
+    let budgets = Budgets { dns_per_second: 20.0, ..Budgets::default() };
+    let settings = Settings { budgets, ..Settings::default() };
+    let fleet = Fleet::new(Arc::new(cluster(40)), settings);
+    let mut rate = 0.0;
+    for told in fleet.plans() {
+        for target in &told.body.config.targets {
+            let every = target.interval.unwrap_or(told.body.config.defaults.interval).as_secs_f64();
+            rate += match target.name.as_str() {
+                // Both families, at worst.
+                "istiod" => 2.0 / every,
+                "names" | "coredns-udp" | "coredns-tcp" => 1.0 / every,
+                "coredns-udp/coredns-a" | "coredns-tcp/coredns-a" => 1.0 / every,
+                _ => 0.0,
+            };
+        }
+    }
+    assert!((19.9..20.000_001).contains(&rate), "{rate}, and the budget is 20");
+}
