@@ -145,7 +145,15 @@ impl Peers<'_> {
                 "agent {name} is behind a waypoint: label its namespace with \
                  istio.io/use-waypoint none"
             ),
-            _ => format!("agent {name} has no address or identity that it could be asked by"),
+            UnknownReason::BadAddress
+            | UnknownReason::Sidecar
+            | UnknownReason::NoEndpoints
+            | UnknownReason::MixedModes
+            | UnknownReason::Duplicate
+            | UnknownReason::PlanFull
+            | UnknownReason::NoBudget => {
+                format!("agent {name} has no address or identity that it could be asked by")
+            }
         };
         let object = ObjectRef {
             kind: "Pod".to_owned(),

@@ -85,7 +85,12 @@ fn agents() -> impl Strategy<Value = Vec<Agent>> {
         }
         Agent { pod, vantage }
     });
-    vec(agent, 1..24)
+    // No namespace has two pods of one name.
+    vec(agent, 1..24).prop_map(|agents| {
+        let key = |agent: &Agent| (agent.pod.namespace.clone(), agent.pod.name.clone());
+        let named: BTreeMap<_, _> = agents.into_iter().map(|agent| (key(&agent), agent)).collect();
+        named.into_values().collect()
+    })
 }
 
 fn services() -> impl Strategy<Value = Vec<Service>> {
@@ -221,7 +226,8 @@ fn add(load: &mut Load, plan: &Plan, services: &[String]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    // Hostile text shrinks slowly.
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 2000, ..Default::default() })]
 
     #[test]
     fn every_plan_is_accepted_and_all_stay_within_their_budgets(
@@ -265,13 +271,10 @@ proptest! {
     ) {
         // Two of one name are one too many: which of them counts is the order's to say.
         let mut keys: Vec<_> = given.services.iter().map(|s| (&s.namespace, &s.name, s.port)).collect();
-        let mut pods: Vec<_> = given.agents.iter().map(|a| (&a.pod.namespace, &a.pod.name)).collect();
-        let all = (keys.len(), pods.len());
+        let all = keys.len();
         keys.sort();
         keys.dedup();
-        pods.sort();
-        pods.dedup();
-        prop_assume!(all == (keys.len(), pods.len()));
+        prop_assume!(all == keys.len());
         let shuffled = Cluster { agents, services, ..given.clone() };
         let before = Fleet::new(Arc::new(given.clone()), Settings::default());
         let after = Fleet::new(Arc::new(shuffled), Settings::default());

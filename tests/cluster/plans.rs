@@ -20,6 +20,18 @@ fn shop() -> Cluster {
     cluster
 }
 
+/// STRICT for namespace `shop`.
+fn strict_shop(cluster: &mut Cluster) {
+    let strict = PeerAuthentication {
+        namespace: "shop".to_owned(),
+        selector: None,
+        ports: Vec::new(),
+        mode: Mode::Strict,
+        ..canary()
+    };
+    cluster.peer_authentications.as_mut().expect("read").push(strict);
+}
+
 #[test]
 fn a_plain_agent_asks_every_row_of_its_side() {
     let told = plan(&fleet(&shop()), Plain, "node-0");
@@ -128,10 +140,7 @@ fn pods_that_are_not_ready_and_agents_of_the_own_node_are_left_out() {
 #[test]
 fn a_labelled_pod_that_is_not_captured_is_still_expected_to_deny() {
     let mut cluster = shop();
-    let strict =
-        PeerAuthentication { selector: None, ports: vec![], mode: Mode::Strict, ..canary() };
-    let strict = PeerAuthentication { namespace: "shop".to_owned(), ..strict };
-    cluster.peer_authentications.as_mut().expect("read").push(strict);
+    strict_shop(&mut cluster);
     cluster.services[0].endpoints[0].pod.actual = Redirection::Absent;
     let told = lines(&plan(&fleet(&cluster), Plain, "node-0"));
     let denied = "service/shop/web:80/web-1 http http://10.2.0.1:8080/ denied \
@@ -151,10 +160,7 @@ fn the_address_of_a_service_with_both_modes_is_called_from_the_mesh_only() {
     let old = outside(pod("shop", "old-1", "node-1", ip(0x0002_0002)));
     let second = service("shop", "web", vec![(old, 8080)]).endpoints.remove(0);
     cluster.services[0].endpoints.push(second);
-    let strict =
-        PeerAuthentication { selector: None, ports: vec![], mode: Mode::Strict, ..canary() };
-    let strict = PeerAuthentication { namespace: "shop".to_owned(), ..strict };
-    cluster.peer_authentications.as_mut().expect("read").push(strict);
+    strict_shop(&mut cluster);
     let fleet = fleet(&cluster);
     assert_eq!(reasons(&fleet), [("MixedModes", "web", Some(Plain))]);
     assert_eq!(web(&fleet, Ambient), ["service/shop/web:80 http http://10.255.0.1/ reply"]);
@@ -202,10 +208,7 @@ fn a_sidecar_under_strict_is_not_judged() {
     web_pod.labels.insert("security.istio.io/tlsMode".to_owned(), "istio".to_owned());
     assert_eq!(reasons(&fleet(&cluster)), []);
     assert_eq!(web(&fleet(&cluster), Plain).len(), 2);
-    let strict =
-        PeerAuthentication { selector: None, ports: vec![], mode: Mode::Strict, ..canary() };
-    let strict = PeerAuthentication { namespace: "shop".to_owned(), ..strict };
-    cluster.peer_authentications.as_mut().expect("read").push(strict);
+    strict_shop(&mut cluster);
     let fleet = fleet(&cluster);
     let sidecar = |vantage| ("Sidecar", "web", Some(vantage));
     assert_eq!(reasons(&fleet), [sidecar(Ambient), sidecar(Plain)]);
@@ -369,4 +372,43 @@ fn of_many_pods_each_agent_asks_some_and_the_fleet_asks_all() {
         asked.extend(pods);
     }
     assert_eq!(asked.len(), 12);
+}
+
+#[test]
+fn controls_of_denials_count_in_the_budget_of_their_service() {
+    let mut cluster = cluster(40);
+    let web = |n: u32| (pod("shop", &format!("web-{n}"), "node-0", ip(0x0002_0000 + n)), 8080);
+    cluster.services.push(service("shop", "web", vec![web(1), web(2)]));
+    strict_shop(&mut cluster);
+    let mut rate = 0.0;
+    for told in fleet(&cluster).plans() {
+        for target in told.body.config.targets.iter().filter(|t| line(t).contains("web:80")) {
+            let every = target.interval.unwrap_or(told.body.config.defaults.interval);
+            let asked = if target.control.is_some() { 2.0 } else { 1.0 };
+            rate += asked / every.as_secs_f64();
+        }
+    }
+    // 40 agents in the mesh ask once, and 40 outside two pods thrice, in 31.5 s.
+    assert!((8.8..9.0).contains(&rate), "{rate}, and the budget is 10");
+}
+
+#[test]
+fn resolving_istiod_counts_in_the_budget_of_coredns() {
+    let budgets = Budgets { dns_per_second: 20.0, ..Budgets::default() };
+    let settings = Settings { budgets, ..Settings::default() };
+    let fleet = Fleet::new(Arc::new(cluster(40)), settings);
+    let mut rate = 0.0;
+    for told in fleet.plans() {
+        for target in &told.body.config.targets {
+            let every = target.interval.unwrap_or(told.body.config.defaults.interval).as_secs_f64();
+            rate += match target.name.as_str() {
+                // Both families, at worst.
+                "istiod" => 2.0 / every,
+                "names" | "coredns-udp" | "coredns-tcp" => 1.0 / every,
+                "coredns-udp/coredns-a" | "coredns-tcp/coredns-a" => 1.0 / every,
+                _ => 0.0,
+            };
+        }
+    }
+    assert!((19.9..20.000_001).contains(&rate), "{rate}, and the budget is 20");
 }
