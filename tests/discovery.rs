@@ -4,6 +4,7 @@ mod discovery {
     mod choices;
     mod enrolment;
     mod fleet;
+    mod forward;
     mod hostile;
     mod policies;
     mod support;

@@ -36,7 +36,7 @@ pub struct Seen {
     /// The data plane's DaemonSets.
     pub daemon_sets: Watched<DaemonSet>,
     /// PeerAuthentications, and what is wrong with those that cannot be read.
-    pub peer_authentications: Watched<Result<PeerAuthentication, Finding>>,
+    pub peer_authentications: Watched<Result<PeerAuthentication, Box<Finding>>>,
 }
 
 /// A Service of the control plane and what is behind it.

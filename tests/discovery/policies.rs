@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::support::{World, listed, object, only};
 
-fn read(spec: Value) -> Result<PeerAuthentication, Finding> {
+fn read(spec: Value) -> Result<PeerAuthentication, Box<Finding>> {
     peer_authentication(object(json!({
         "apiVersion": "security.istio.io/v1",
         "kind": "PeerAuthentication",

@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::net::SocketAddr;
 
 use meshprobe::cluster::{Cluster, Finding, FindingReason};
 use meshprobe::discovery::assemble::assemble;
 use meshprobe::discovery::seen::Seen;
 use meshprobe::discovery::watched::Watched;
-use meshprobe::discovery::{Settings, reduce, service};
+use meshprobe::discovery::{Access, Client, Settings, client, reduce, service};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -142,4 +143,20 @@ pub(crate) fn reasons(cluster: &Cluster) -> Vec<FindingReason> {
 pub(crate) fn only(cluster: &Cluster) -> &Finding {
     let [finding] = &cluster.findings[..] else { panic!("{:#?}", cluster.findings) };
     finding
+}
+
+/// A client of the API server at `address`, which speaks HTTP, and the directory of its
+/// kubeconfig.
+pub(crate) async fn client_of(address: SocketAddr) -> (Client, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("kubeconfig");
+    let text = json!({
+        "clusters": [{ "name": "t", "cluster": { "server": format!("http://{address}") } }],
+        "users": [{ "name": "t", "user": {} }],
+        "contexts": [{ "name": "t", "context": { "cluster": "t", "user": "t" } }],
+        "current-context": "t",
+    });
+    std::fs::write(&file, text.to_string()).expect("our own directory");
+    let access = Access::Kubeconfig { files: vec![file], context: None };
+    (client(&access).await.expect("a good kubeconfig"), dir)
 }

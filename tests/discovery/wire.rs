@@ -13,10 +13,12 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use meshprobe::cluster::FindingReason;
 use meshprobe::discovery::watched::Standing;
-use meshprobe::discovery::{Access, Following, Limits, Settings, client, follow};
+use meshprobe::discovery::{Following, Limits, Settings, follow};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::support::client_of;
 
 const POLICIES: &str = "/apis/security.istio.io/v1/peerauthentications";
 
@@ -91,17 +93,7 @@ impl Server {
                 tokio::spawn(connection);
             }
         });
-        let dir = tempfile::tempdir().expect("a directory");
-        let file = dir.path().join("kubeconfig");
-        let text = json!({
-            "clusters": [{ "name": "t", "cluster": { "server": format!("http://{address}") } }],
-            "users": [{ "name": "t", "user": {} }],
-            "contexts": [{ "name": "t", "context": { "cluster": "t", "user": "t" } }],
-            "current-context": "t",
-        });
-        std::fs::write(&file, text.to_string()).expect("our own directory");
-        let access = Access::Kubeconfig { files: vec![file], context: None };
-        let client = client(&access).await.expect("a good kubeconfig");
+        let (client, dir) = client_of(address).await;
         let limits = Limits { page: 2, retry: Duration::from_millis(500), ..Limits::default() };
         let stop = CancellationToken::new();
         let settings = Settings { limits, ..Settings::default() };
