@@ -112,11 +112,7 @@ impl Mesh {
             serve(built.pod(service), &tasks, &servers)?;
         }
         let ztunnels = start_ztunnels(&built, &authority, options.time_scale).await?;
-        let listen = built.istiods.iter().map(|ip| SocketAddr::from((*ip, ISTIOD_PORT))).collect();
-        let setup = Setup { listen, monitoring: None };
-        let tokens = Arc::new(Tokens::default());
-        let (world, signer) = (Arc::clone(&built.world), Arc::clone(&authority));
-        let istiod = Istiod::start(setup, world, signer, tokens).await?;
+        let istiod = start_istiod(&built, &authority).await?;
         let names = Names::start(&addresses, &built).await?;
         let mut decoy = Port::bind(SocketAddr::from((addresses.next(), SERVICE))).await?;
         decoy.set(Gate::Dropped).await?;
@@ -404,6 +400,15 @@ fn export(directory: &Path, plan: &plan::Plan) -> anyhow::Result<()> {
     std::fs::create_dir_all(directory)
         .and_then(|()| std::fs::write(&path, &plan.yaml))
         .with_context(|| format!("--export: {}", path.display()))
+}
+
+/// One istiod with an address for each node.
+async fn start_istiod(built: &Built, authority: &Arc<Authority>) -> anyhow::Result<Istiod> {
+    let listen = built.istiods.iter().map(|ip| SocketAddr::from((*ip, ISTIOD_PORT))).collect();
+    let setup = Setup { listen, monitoring: None };
+    let tokens = Arc::new(Tokens::default());
+    let (world, signer) = (Arc::clone(&built.world), Arc::clone(authority));
+    Ok(Istiod::start(setup, world, signer, tokens).await?)
 }
 
 /// An agent that runs `plan`, and whose attempts become `events`.

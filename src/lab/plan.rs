@@ -96,14 +96,7 @@ pub(super) fn plan(seat: &Seat<'_>, experiments: &[Experiment]) -> anyhow::Resul
         (name, experiment.cell)
     };
     let cells = experiments.iter().map(named).collect();
-    Ok(Plan {
-        node: seat.node,
-        from: seat.from,
-        yaml,
-        config,
-        resolver: seat.resolver,
-        cells,
-    })
+    Ok(Plan { node: seat.node, from: seat.from, yaml, config, resolver: seat.resolver, cells })
 }
 
 fn yaml(seat: &Seat<'_>, experiments: &[Experiment]) -> String {
