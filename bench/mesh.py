@@ -15,6 +15,8 @@ from harness import (MESHPROBE, ROOT, agent_config, agent_watched, cpu_seconds, 
 
 SERVER_CPU, CLIENT_CPU = 0, 1
 TARGETS = 100
+# Windows that may be spoiled by other load before a figure is given up.
+TRIES = 6
 
 
 def programs():
@@ -44,14 +46,21 @@ def floor(mesh, hbone, directory, seconds, *mutual):
 
 
 def agent(address, question, rate, seconds):
-    """CPU of one attempt in microseconds."""
-    admin = free_port()
-    with tempfile.TemporaryDirectory() as home:
-        config = agent_config(home, admin, TARGETS, address, round(TARGETS / rate * 1000), question)
-        seen = agent_watched(config, admin, seconds, CLIENT_CPU)
-    if seen["met"] < 0.99 or seen["attempts"] < 0.95 * rate:
-        print(f"  unfair (another load?): {seen['attempts']:.0f}/s of {rate}/s made, {seen['met'] * 100:.1f} % met: `{question}`", flush=True)
-    return seen["cpu"]
+    """CPU of one attempt in microseconds.
+
+    Only of a window in which as much began as ended: when the machine is short of CPU, a backlog from before it ends within,
+    and its CPU would be divided by attempts whose work was not counted, or the other way round. Such a window is measured again.
+    """
+    for _ in range(TRIES):
+        admin = free_port()
+        with tempfile.TemporaryDirectory() as home:
+            config = agent_config(home, admin, TARGETS, address, round(TARGETS / rate * 1000), question)
+            seen = agent_watched(config, admin, seconds, CLIENT_CPU)
+        if abs(seen["attempts"] / rate - 1) < 0.03 and seen["met"] > 0.99 and seen["missed"] == 0:
+            return seen["cpu"]
+        print(f"  measured again: {seen['attempts']:.0f}/s of {rate}/s ended, {seen['met'] * 100:.1f} % met, {seen['missed']:.0f} slots missed, "
+              f"load {os.getloadavg()[0]:.1f}: `{question[:40]}`", flush=True)
+    raise SystemExit(f"bench: the machine is too busy for {rate}/s: no ratio is told")
 
 
 def handshakes(options, mesh):
@@ -89,12 +98,18 @@ def truth_table(options, _):
                 config = pathlib.Path(home) / f"node-1-{side}.yaml"
                 text = wait_for_file(config)
                 host, admin = re.search(r'admin: \{ listen: "([\d.]+):(\d+)"', text).groups()
-                # Past the first certificate and a control or two.
-                seen = agent_watched(config, int(admin), options.table_seconds, CLIENT_CPU, 12, host)
+                for _ in range(TRIES):
+                    # Past the first certificate and a control or two.
+                    seen = agent_watched(config, int(admin), options.table_seconds, CLIENT_CPU, 12, host)
+                    if seen["met"] > 0.99:
+                        break
+                    print(f"  measured again: {seen['met'] * 100:.1f} % met, load {os.getloadavg()[0]:.1f}: {side} truth table", flush=True)
+                else:
+                    raise SystemExit("bench: the machine is too busy for a truth table: no figure is told")
                 now, peak = (kib / 1024 for kib in seen["memory"])
                 print(f"{side} truth table, 10 peers at 5 s, {text.count('- { name:')} targets: {seen['busy'] * 1e3:.2f} ms of CPU per "
                       f"second (bar: 5), {seen['attempts']:.1f} attempts/s of {seen['cpu']:.0f} us, RSS {now:.1f} MiB, peak {peak:.1f} MiB "
-                      f"(bar: 20), {seen['met'] * 100:.1f} % met, {seen['missed']:.0f} missed, lag p99 <= {seen['lag']} s", flush=True)
+                      f"(bar: 20), {seen['met'] * 100:.1f} % met, {seen['missed']:.0f} missed, lag p99 <= {seen['lag']} s, load {os.getloadavg()[0]:.1f}", flush=True)
 
 
 def big_lab(options, _):
