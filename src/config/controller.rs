@@ -240,10 +240,10 @@ fn measures(
     if let Some(mut block) = topology.as_ref().map(Field::fields) {
         let topology = &mut config.topology;
         let full = block.take("full_mesh_up_to");
-        set(&mut topology.full_mesh_up_to, full.and_then(|f| f.whole(0..=500)));
-        set(&mut topology.peers, block.take("peers").and_then(|f| f.whole(1..=100)));
+        set(&mut topology.full_mesh_up_to, full.and_then(|f| f.whole(0..=64)));
+        set(&mut topology.peers, block.take("peers").and_then(|f| f.whole(1..=32)));
         let endpoints = block.take("endpoints_per_service");
-        set(&mut topology.endpoints_per_service, endpoints.and_then(|f| f.whole(1..=20)));
+        set(&mut topology.endpoints_per_service, endpoints.and_then(|f| f.whole(1..=16)));
         block.finish();
     }
     if let Some(mut block) = probes.as_ref().map(Field::fields) {
