@@ -18,7 +18,8 @@ test: tools ## all tests: pure, loopback, and against CoreDNS, Envoy, nginx, Pro
 	cargo test --locked --test real -- --test-threads=$(REAL_THREADS)
 
 test-cluster: tools-cluster ## against a real kube-apiserver and etcd, with the chart applied
-	cargo test --locked --test apiserver -- --test-threads=$(REAL_THREADS)
+	cargo test --locked --test apiserver -- --test-threads=$(REAL_THREADS) --skip fleet
+	cargo test --locked --test apiserver -- --nocapture fleet
 
 mesh-netns: ## as root, with ZTUNNEL=/path/to/ztunnel: the real ztunnel and the lab's, row by row
 	cargo test --locked --test mesh_netns

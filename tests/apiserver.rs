@@ -4,12 +4,18 @@
 //! `cargo test --test apiserver` run it.
 
 mod apiserver {
+    mod chart;
     mod control_plane;
+    mod discovered;
+    mod fleet;
+    mod installed;
     mod objects;
+    mod outages;
     mod pki;
     mod rights;
     mod seed;
     mod standing;
     #[path = "../real/support.rs"]
     mod support;
+    mod watching;
 }

@@ -103,18 +103,19 @@ impl Pod<'_> {
                 "containers": [{ "name": "main", "image": "example.invalid/main:1" }],
                 "automountServiceAccountToken": false,
             },
-            "status": self.status(),
+            "status": running(&self.ip),
         })
     }
+}
 
-    fn status(&self) -> Value {
-        json!({
-            "phase": "Running",
-            "podIP": self.ip,
-            "podIPs": [{ "ip": self.ip }],
-            "conditions": [{ "type": "Ready", "status": "True" }],
-        })
-    }
+/// The status of a pod that runs and is ready.
+pub(crate) fn running(ip: &str) -> Value {
+    json!({
+        "phase": "Running",
+        "podIP": ip,
+        "podIPs": [{ "ip": ip }],
+        "conditions": [{ "type": "Ready", "status": "True" }],
+    })
 }
 
 /// `ports` are (name, protocol, port, target port).
@@ -201,6 +202,22 @@ pub(crate) fn daemon_set(namespace: &str, name: &str, nodes: usize) -> Value {
             "observedGeneration": 1,
         },
     })
+}
+
+/// A pod on `node` from the template of `workload`, as its controller would make it; it runs once
+/// it has an address.
+pub(crate) fn pod_of(workload: &Value, name: &str, node: &str) -> Value {
+    let template = &workload["spec"]["template"];
+    let mut pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": template["metadata"],
+        "spec": template["spec"],
+    });
+    pod["metadata"]["namespace"] = workload["metadata"]["namespace"].clone();
+    pod["metadata"]["name"] = json!(name);
+    pod["spec"]["nodeName"] = json!(node);
+    pod
 }
 
 /// `spec` is that of security.istio.io/v1.

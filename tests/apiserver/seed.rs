@@ -1,6 +1,6 @@
 //! A cluster like many: applications and monitoring in the ambient mesh, the ingress outside of it.
 //!
-//! Written as the cluster's own controllers would leave it behind, agents of meshprobe included.
+//! Written as the cluster's own controllers would leave it behind; without meshprobe.
 
 use kube::Client;
 use kube::api::{Api, DynamicObject};
@@ -18,14 +18,12 @@ pub(crate) const ZONES: [&str; 3] = ["zone-a", "zone-b", "zone-c"];
 const NEW_KIND_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Namespaces with their `istio.io/dataplane-mode`.
-const NAMESPACES: [(&str, Option<&str>); 7] = [
+const NAMESPACES: [(&str, Option<&str>); 5] = [
     ("default", Some("ambient")),
     ("monitoring", Some("ambient")),
     ("ingress", None),
     ("istio-system", None),
     ("kube-system", None),
-    ("meshprobe-ambient", Some("ambient")),
-    ("meshprobe-plain", Some("none")),
 ];
 
 /// The CustomResourceDefinition of PeerAuthentications; returns when they can be listed.
@@ -49,18 +47,10 @@ pub(crate) async fn plant(client: &Client, nodes: usize) {
         apply(client, &namespace(name, labels)).await;
         apply(client, &service_account(name, "default")).await;
     }
-    for namespace in ["meshprobe-ambient", "meshprobe-plain"] {
-        apply(client, &service_account(namespace, "meshprobe-agent")).await;
-    }
     for index in 0..nodes {
         join(client, index).await;
     }
-    for (namespace, name) in [
-        ("istio-system", "ztunnel"),
-        ("istio-system", "istio-cni-node"),
-        ("meshprobe-ambient", "meshprobe-agent"),
-        ("meshprobe-plain", "meshprobe-agent"),
-    ] {
+    for (namespace, name) in [("istio-system", "ztunnel"), ("istio-system", "istio-cni-node")] {
         apply(client, &daemon_set(namespace, name, nodes)).await;
     }
     for (service, pods) in applications() {
@@ -85,35 +75,21 @@ pub(crate) fn node_name(index: usize) -> String {
     format!("node-{index}")
 }
 
-/// What DaemonSets run on node `index`: ztunnel, istio-cni and both agents.
-pub(crate) fn node_pods(index: usize) -> Vec<Pod<'static>> {
-    let pod = |namespace, name: &str, host: u8, service_account, labels, captured| Pod {
-        namespace,
+/// What DaemonSets run on node `index`: ztunnel and istio-cni.
+pub(crate) fn node_pods(index: usize) -> [Pod<'static>; 2] {
+    [("ztunnel", 2), ("istio-cni-node", 3)].map(|(name, host)| Pod {
+        namespace: "istio-system",
         name: format!("{name}-{index}"),
         node: node_name(index),
         ip: address(index, host),
-        service_account,
-        labels,
-        captured,
-    };
-    let agent = |vantage: &str| {
-        json!({
-            "app.kubernetes.io/name": "meshprobe",
-            "app.kubernetes.io/component": "agent",
-            "meshprobe.dev/vantage": vantage,
-        })
-    };
-    let app = |name: &str| json!({ "app": name });
-    let agents = "meshprobe-agent";
-    vec![
-        pod("istio-system", "ztunnel", 2, "default", app("ztunnel"), false),
-        pod("istio-system", "istio-cni-node", 3, "default", app("istio-cni-node"), false),
-        pod("meshprobe-ambient", agents, 4, agents, agent("ambient"), true),
-        pod("meshprobe-plain", agents, 5, agents, agent("plain"), false),
-    ]
+        service_account: "default",
+        labels: json!({ "app": name }),
+        captured: false,
+    })
 }
 
-fn address(node: usize, host: u8) -> String {
+/// The address of a pod on node `node`; hosts below 20 are the cluster's own.
+pub(crate) fn address(node: usize, host: u8) -> String {
     format!("10.244.{node}.{host}")
 }
 

@@ -19,7 +19,7 @@ async fn the_seed_cluster_is_there_with_its_status() {
     let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await.unwrap();
     assert_eq!(nodes.items.len(), 3);
     let pods = Api::<Pod>::all(client.clone()).list(&ListParams::default()).await.unwrap();
-    assert_eq!(pods.items.len(), 3 * 4 + 8);
+    assert_eq!(pods.items.len(), 3 * 2 + 8);
     for pod in &pods.items {
         let status = pod.status.as_ref().expect("a status");
         assert!(status.pod_ip.is_some(), "{pod:?}");
