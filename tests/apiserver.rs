@@ -6,6 +6,7 @@
 mod apiserver {
     mod chart;
     mod control_plane;
+    mod controlled;
     mod discovered;
     mod fleet;
     mod installed;
