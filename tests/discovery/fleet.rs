@@ -1,6 +1,6 @@
 use k8s_openapi::api::{apps, core::v1 as core};
 use meshprobe::cluster::{DaemonSet, FindingReason, Node};
-use meshprobe::discovery::watched::Standing;
+use meshprobe::discovery::watched::{REFUSED_FOR, Standing};
 use meshprobe::discovery::{Settings, reduce, service};
 use meshprobe::target::Vantage;
 use serde_json::{Value, json};
@@ -107,7 +107,10 @@ fn what_may_not_be_read_is_told_with_the_right_that_is_missing_and_stays_as_it_w
     let agents = [pod("meshprobe-plain", "a", "n", "10.0.0.1")];
     let mut world = World::new(Settings::default()).agents("meshprobe-plain", &agents);
     let pods = world.seen.agents.get_mut("meshprobe-plain").expect("it is always watched");
-    pods.fail(Some(Standing::Forbidden), String::new(), Instant::now());
+    let now = Instant::now();
+    for now in [now, now + REFUSED_FOR] {
+        pods.fail(Some(Standing::Forbidden), String::new(), now);
+    }
     let cluster = world.cluster();
     assert_eq!(cluster.agents.len(), 1);
     assert_eq!(only(&cluster).reason, FindingReason::Forbidden);

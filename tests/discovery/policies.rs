@@ -3,7 +3,7 @@ use meshprobe::cluster::{Finding, FindingReason};
 use meshprobe::discovery::Settings;
 use meshprobe::discovery::peer_authentication::peer_authentication;
 use meshprobe::discovery::seen::Seen;
-use meshprobe::discovery::watched::Standing;
+use meshprobe::discovery::watched::{REFUSED_FOR, Standing};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -98,7 +98,9 @@ fn without_the_kind_or_the_right_to_read_it_policies_are_unknown_and_not_none() 
     };
     assert!(policies(seen.clone()).cluster().peer_authentications.is_some());
     let now = Instant::now();
-    seen.peer_authentications.fail(Some(Standing::Forbidden), String::new(), now);
+    for now in [now, now + REFUSED_FOR] {
+        seen.peer_authentications.fail(Some(Standing::Forbidden), String::new(), now);
+    }
     let cluster = policies(seen.clone()).cluster();
     assert_eq!(cluster.peer_authentications, None);
     assert_eq!(only(&cluster).reason, FindingReason::Forbidden);
