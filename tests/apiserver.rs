@@ -19,4 +19,5 @@ mod apiserver {
     #[path = "../real/support.rs"]
     mod support;
     mod watching;
+    mod writing;
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A kind that was listed before is not believed to be forbidden sooner: an API server that has
-/// just started refuses everybody until it has read its roles.
+/// A kind that was listed before is not believed to be forbidden or gone sooner: an API server that
+/// has just started refuses everybody until it has read its roles, and knows no custom kind until
+/// it has read its definition.
 pub const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// Refusals in a row after which a kind that was never listed is forbidden.
 const REFUSED_TIMES: u32 = 2;
@@ -31,7 +32,7 @@ pub struct Health {
     pub contact: Option<Instant>,
     /// Since when it fails without a success in between, and the latest failure as one line.
     pub failing: Option<(Instant, String)>,
-    /// Since when the API forbids it and nothing else, and how often it did.
+    /// Since when the API forbids it, or has no such kind, and nothing else; and how often it said so.
     pub refused: Option<(Instant, u32)>,
     /// Complete lists.
     pub lists: u64,
@@ -112,17 +113,20 @@ impl<T: PartialEq> Watched<T> {
         let Some(standing) = standing else { return false };
         // An answer, if not the one that was hoped for.
         self.health.contact = Some(now);
-        if standing == Standing::Absent {
-            self.objects.clear();
-        }
-        if standing == Standing::Forbidden {
+        if matches!(standing, Standing::Forbidden | Standing::Absent) {
             let (since, times) = refused.map_or((now, 1), |(since, times)| (since, times + 1));
             self.health.refused = Some((since, times));
             let listed = self.health.standing == Standing::Listed;
             let long = now.duration_since(since) >= REFUSED_FOR;
-            if (listed && !long) || times < REFUSED_TIMES {
+            // A kind that the API does not know is known from the first answer on, unless it was
+            // there before.
+            let few = standing == Standing::Forbidden && times < REFUSED_TIMES;
+            if (listed && !long) || few {
                 return false;
             }
+        }
+        if standing == Standing::Absent {
+            self.objects.clear();
         }
         let changed = self.health.standing != standing;
         self.health.standing = standing;
@@ -154,6 +158,24 @@ mod tests {
         assert_eq!(refuse(&mut watched, after(25)), Standing::Listed);
         assert_eq!(refuse(&mut watched, after(35)), Standing::Forbidden);
         assert_eq!(watched.objects().len(), 1, "what was known stays");
+    }
+
+    #[test]
+    fn a_kind_that_was_there_is_gone_only_when_that_lasts() {
+        let start = Instant::now();
+        let mut watched = Watched::default();
+        watched.replace([(Key::default(), 7)].into(), start);
+        let mut gone = |seconds| {
+            let now = start + Duration::from_secs(seconds);
+            watched.fail(Some(Standing::Absent), String::new(), now);
+            (watched.health.standing, watched.objects().len())
+        };
+        assert_eq!(gone(1), (Standing::Listed, 1));
+        assert_eq!(gone(5), (Standing::Listed, 1));
+        assert_eq!(gone(12), (Standing::Absent, 0));
+        let mut never: Watched<u8> = Watched::default();
+        never.fail(Some(Standing::Absent), String::new(), start);
+        assert_eq!(never.health.standing, Standing::Absent);
     }
 
     #[test]
