@@ -136,14 +136,7 @@ impl Mesh {
         let interval = plans.1;
         let (mut agents, mut cells) = (Vec::new(), Vec::new());
         let began = Instant::now();
-        for plan in plans.0 {
-            if let Some(directory) = &options.export
-                && plan.node == EXPORTED
-                && plan.from != From::Ingress
-            {
-                export(directory, &plan)?;
-                continue;
-            }
+        for plan in run_here(plans.0, options.export.as_deref())? {
             cells.extend(plan.cells.values().copied());
             agents.push(start_agent(plan, &events, &tasks).await?);
         }
@@ -392,6 +385,15 @@ async fn start_ztunnels(
         ztunnels.push(started.await.with_context(|| format!("the ztunnel of {node}"))?);
     }
     Ok(ztunnels)
+}
+
+/// Those of `plans` that are not left to others; with a directory, the rest is written there.
+fn run_here(plans: Vec<plan::Plan>, exported: Option<&Path>) -> anyhow::Result<Vec<plan::Plan>> {
+    let Some(directory) = exported else { return Ok(plans) };
+    let left = |plan: &plan::Plan| plan.node == EXPORTED && plan.from != From::Ingress;
+    let (left, here): (Vec<_>, Vec<_>) = plans.into_iter().partition(left);
+    left.iter().try_for_each(|plan| export(directory, plan))?;
+    Ok(here)
 }
 
 /// Writes `plan` as the configuration of an agent outside this process.
