@@ -410,7 +410,7 @@ async fn start_istiod(built: &Built, authority: &Arc<Authority>) -> anyhow::Resu
     let setup = Setup { listen, monitoring: None };
     let tokens = Arc::new(Tokens::default());
     let (world, signer) = (Arc::clone(&built.world), Arc::clone(authority));
-    Ok(Istiod::start(setup, world, signer, tokens).await?)
+    Istiod::start(setup, world, signer, tokens).await
 }
 
 /// An agent that runs `plan`, and whose attempts become `events`.
