@@ -18,24 +18,34 @@ def free_port():
         return s.getsockname()[1]
 
 
-def wait_for(port, seconds=10):
+def wait_for(port, host="127.0.0.1", seconds=20):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection((host, port), 1).close()
             return
         time.sleep(0.05)
-    raise SystemExit(f"bench: nothing listens on 127.0.0.1:{port} after {seconds} s")
+    raise SystemExit(f"bench: nothing listens on {host}:{port} after {seconds} s")
+
+
+def wait_for_file(path, seconds=20):
+    end = time.monotonic() + seconds
+    while not (path.exists() and path.read_text().endswith("\n")):
+        if time.monotonic() > end:
+            raise SystemExit(f"bench: no {path} after {seconds} s")
+        time.sleep(0.05)
+    return path.read_text()
 
 
 @contextlib.contextmanager
-def running(command, port, cpu=None):
-    """Runs `command` until the block ends; `cpu` pins it to one core."""
+def running(command, port=None, cpu=None, host="127.0.0.1"):
+    """Runs `command` until the block ends; `cpu` pins it to one core. Waits for its `port` if it has one."""
     pin = ["taskset", "-c", str(cpu)] if cpu is not None else []
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(pin + [str(c) for c in command], stdout=log, stderr=log)
         try:
-            wait_for(port)
+            if port is not None:
+                wait_for(port, host)
             yield process.pid
         finally:
             process.terminate()
@@ -116,14 +126,37 @@ def quantile(before, after, name, q):
     return next((bound for bound in sorted(counts) if counts[bound] >= q * everything), None)
 
 
-def agent_config(home, admin, targets, url, interval_ms, keepalive=False):
-    """Writes an agent configuration with `targets` equal http targets; returns its path."""
+def agent_watched(config, admin, seconds, cpu, settle=2.0, host="127.0.0.1"):
+    """What an agent with the configuration `config` does for `seconds`: CPU, attempts, lag, missed slots, memory."""
+    with running([MESHPROBE, "agent", "--config", config], admin, cpu, host) as pid:
+        time.sleep(settle)
+        before, first = get(f"http://{host}:{admin}/metrics"), cpu_seconds(pid)
+        time.sleep(seconds)
+        used, after = cpu_seconds(pid) - first, get(f"http://{host}:{admin}/metrics")
+        grown = lambda name, **labels: total(after, name, **labels) - total(before, name, **labels)
+        attempts = grown("meshprobe_attempts_total")
+        if not attempts:
+            raise SystemExit(f"bench: the agent of {config} made no attempt")
+        return {
+            "attempts": attempts / seconds,
+            "cpu": used / attempts * 1e6,
+            "busy": used / seconds,
+            "met": grown("meshprobe_attempts_total", verdict="met") / attempts,
+            "inconclusive": grown("meshprobe_attempts_total", verdict="inconclusive") / attempts,
+            "missed": grown("meshprobe_missed_slots_total"),
+            "lag": quantile(before, after, "meshprobe_schedule_lag_seconds", 0.99),
+            "memory": memory_kib(pid),
+        }
+
+
+def agent_config(home, admin, targets, address, interval_ms, question="http: {}"):
+    """Writes an agent configuration with `targets` equal targets; returns its path."""
     lines = [
         "node: bench", "vantage: plain", f'admin: {{ listen: "127.0.0.1:{admin}" }}',
-        f"defaults: {{ interval: {interval_ms}ms, timeout: 1s }}", "modules:", "  page:",
-        f"    http: {{ keepalive: {str(keepalive).lower()} }}", "targets:",
+        f"defaults: {{ interval: {interval_ms}ms, timeout: 1s }}", "modules:",
+        f"  page: {{ {question} }}", "targets:",
     ]
-    lines += [f'  - {{ name: target-{n}, address: "{url}", module: page }}' for n in range(targets)]
+    lines += [f'  - {{ name: target-{n}, address: "{address}", module: page }}' for n in range(targets)]
     path = pathlib.Path(home) / "agent.yaml"
     path.write_text("\n".join(lines) + "\n")
     return path

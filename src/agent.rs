@@ -6,7 +6,10 @@
 mod admin;
 mod blackbox;
 mod books;
+mod directions;
+mod following;
 mod membership;
+mod plans;
 mod reload;
 
 use std::collections::BTreeMap;
@@ -34,8 +37,11 @@ use crate::tls::Mesh;
 use crate::window::Window;
 use admin::{Admin, Questions};
 use books::{Books, Follower};
+use directions::Directions;
 use membership::Membership;
+use plans::Plans;
 
+pub use directions::Offer;
 pub use reload::run;
 
 const HOSTS: &str = "/etc/hosts";
@@ -56,16 +62,22 @@ pub struct Agent {
     environment: Environment,
     /// Nothing when the agent takes no part in the mesh.
     membership: Membership,
+    window: Arc<Window>,
+    plans: Plans,
+    /// Nothing when no plans are to be followed.
+    directions: Option<Directions>,
     servers: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Agent {
-    /// Starts the agent that `config` describes. `resolver` stands in for resolv.conf and hosts.
+    /// Starts the agent that `config` describes, with the plan that it followed last if that was
+    /// kept. `resolver` stands in for resolv.conf and hosts.
     pub async fn start(config: Config, resolver: Option<Resolver>) -> anyhow::Result<Self> {
         let resolving = resolver.is_none().then(|| Resolving::look(&config.resolv_conf));
         let environment = environment(&config, resolver, Arc::default())?;
-        let targets = plan::prepare(&config, &environment, &[]).map_err(told)?;
+        let mut plans = Plans::default();
+        plans.set_own(plan::prepare(&config, &environment, &[]).map_err(told)?);
         check_modules(&config, &environment).map_err(told)?;
         let metrics = Arc::new(Metrics::new(&settings(&config)));
         metrics.reloaded(true);
@@ -73,7 +85,7 @@ impl Agent {
         let window = Arc::new(Window::new(&config.identity.node, config.identity.vantage));
         let follower = Follower::default();
         let books = Books::new(Arc::clone(&metrics), Arc::clone(&window), Arc::clone(&follower));
-        let mut runner = Runner::new(&config.identity, config.limits, books);
+        let runner = Runner::new(&config.identity, config.limits, books);
 
         let listen = config.admin.listen;
         let listener = TcpListener::bind(listen)
@@ -93,14 +105,12 @@ impl Agent {
             &config.admin,
             Questions { modules: config.modules.clone(), environment: environment.clone() },
             metrics,
-            window,
+            Arc::clone(&window),
             runner.in_flight_count(),
             responder_stats,
         ));
         tasks.spawn(admin::serve(listener, Arc::clone(&admin), servers.clone(), tasks.clone()));
-        runner.apply(targets).await;
-        admin.set_ready(true);
-        Ok(Self {
+        let mut agent = Self {
             config,
             runner,
             admin,
@@ -110,9 +120,16 @@ impl Agent {
             resolving,
             environment,
             membership,
+            window,
+            plans,
+            directions: None,
             servers,
             tasks,
-        })
+        };
+        agent.look_for_plans().await?;
+        agent.probe_all().await;
+        agent.admin.set_ready(true);
+        Ok(agent)
     }
 
     /// Where the admin server listens.
@@ -159,7 +176,7 @@ impl Agent {
         if left {
             environment.mesh = Arc::default();
         }
-        let previous = if same { self.runner.targets() } else { &[] };
+        let previous = if same { self.plans.own() } else { &[] };
         let targets = plan::prepare(&config, &environment, previous)?;
         check_modules(&config, &environment)?;
         let joins_anew = !resolves_as_before || config.mesh != self.config.mesh;
@@ -174,6 +191,9 @@ impl Agent {
             ("limits", config.limits != self.config.limits),
             ("buckets", config.buckets != self.config.buckets),
         ];
+        let elsewhere = !resolves_as_before
+            || config.controllers != self.config.controllers
+            || config.identity != self.config.identity;
         let questions = Questions { modules: config.modules.clone(), environment };
         self.environment = questions.environment.clone();
         if let Some(new) = new_membership {
@@ -181,8 +201,10 @@ impl Agent {
         }
         self.resolving = resolving;
         self.admin.ask(questions);
-        self.runner.apply(targets).await;
         self.config = config;
+        self.plans.set_own(targets);
+        self.renew_plans(same, elsewhere).await;
+        self.probe_all().await;
         Ok(fixed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect())
     }
 
@@ -191,6 +213,9 @@ impl Agent {
         self.admin.set_ready(false);
         self.runner.stop(grace).await;
         self.membership.end().await;
+        if let Some(directions) = self.directions {
+            directions.end().await;
+        }
         self.servers.cancel();
         self.tasks.close();
         let deadline = tokio::time::Instant::now() + grace;

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use crate::expectation::{Expectation, Verdict, judge};
+use crate::expectation::{Expectation, Judgement, Verdict, judge, unsettled};
 use crate::failure::Failure;
 use crate::outcome::{Facts, Outcome, Phases, rfc3339, seconds};
 use crate::target::{ProbeKind, TargetName, Vantage, Via};
@@ -107,5 +107,14 @@ impl Attempt {
             }),
             facts: outcome.facts,
         }
+    }
+
+    /// The same attempt, made within the grace after a change of its target's expectation.
+    #[must_use]
+    pub fn unsettled(self) -> Self {
+        let Self { verdict, failure, because, .. } = self;
+        let Judgement { verdict, failure, because } =
+            unsettled(Judgement { verdict, failure, because });
+        Self { success: failure.is_none(), verdict, failure, because, ..self }
     }
 }

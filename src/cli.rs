@@ -1,8 +1,10 @@
 //! The command line: flags to specs, roles to run, results to text and exit codes.
 
+mod ask;
 mod check;
 mod config_command;
 mod flags;
+mod fleet;
 mod mesh;
 mod probe;
 mod render;
@@ -12,9 +14,10 @@ mod words;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use flags::{Command, Flags};
 
@@ -65,7 +68,7 @@ impl From<Exit> for ExitCode {
 
 /// Runs the command of `world`; results go to `out`, mistakes to `err`.
 pub fn run(world: World, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
-    let flags = match Flags::try_parse_from(&world.arguments) {
+    let flags = match parse(&world.arguments) {
         Ok(flags) => flags,
         Err(error) if error.use_stderr() => {
             let _ = write!(err, "{}", inert_lines(&error.to_string()));
@@ -103,9 +106,22 @@ fn dispatch(
             Ok(Exit::Met)
         }
         Command::Agent(flags) => roles::agent(flags, world, err),
+        Command::Controller(flags) => roles::controller(flags, world, err),
         #[cfg(feature = "lab")]
         Command::Lab(flags) => roles::lab(&flags, world, out, err),
     }
+}
+
+/// As kubectl's plugin the program is called `kubectl meshprobe`, in help and messages too.
+fn parse(arguments: &[OsString]) -> Result<Flags, clap::Error> {
+    let program = arguments.first().map(Path::new).and_then(Path::file_stem);
+    let command = match program.and_then(|name| name.to_str()) {
+        Some("kubectl-meshprobe") => {
+            Flags::command().name("kubectl-meshprobe").bin_name("kubectl meshprobe")
+        }
+        _ => Flags::command(),
+    };
+    Flags::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
 /// What was typed comes back in messages: it must not steer the terminal.

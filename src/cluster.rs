@@ -23,6 +23,8 @@ pub struct Cluster {
     pub namespaces: BTreeMap<String, Namespace>,
     /// meshprobe's own agents.
     pub agents: Vec<Agent>,
+    /// Where ready controllers take the control channel.
+    pub controllers: Vec<SocketAddr>,
     /// Services that are chosen to be called, each port of its own.
     pub services: Vec<Service>,
     /// CoreDNS: its Service and its replicas.
@@ -31,9 +33,6 @@ pub struct Cluster {
     pub istiod: ControlPlane,
     /// ztunnel pods by node.
     pub ztunnels: BTreeMap<String, IpAddr>,
-    /// Where the controllers listen for agents (Service `meshprobe-controller-channel`, UDP), in
-    /// order; the ready ones.
-    pub controllers: Vec<SocketAddr>,
     /// The DaemonSets of the data plane by name: `ztunnel`, `istio-cni-node`.
     pub daemon_sets: BTreeMap<String, DaemonSet>,
     /// All PeerAuthentications; `None` when the cluster has no such kind, or it may not be read.

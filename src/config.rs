@@ -1,5 +1,7 @@
 //! The configuration of an agent, checked and complete. See `config/example.yaml`.
 
+mod controller;
+mod controllers;
 mod decode;
 mod load;
 mod mesh;
@@ -7,17 +9,24 @@ mod mistake;
 mod module;
 mod node;
 mod origin;
+mod plan;
 mod print;
 mod quantity;
 mod server;
 mod target;
 mod watch;
 
+pub use controller::{
+    BudgetsConfig, ChannelConfig, ControllerConfig, IstioConfig, ProbesConfig, ServiceChoice,
+    ServiceName, TopologyConfig, WhichServices, parse_controller,
+};
+pub use controllers::{CONTROLLER_NAME, CONTROLLER_PORT, ControllersConfig};
 pub use load::{examine, load, parse, read};
 pub use mesh::{CA, CLUSTER_ID, ISTIOD_NAME, ISTIOD_PORT, MeshConfig, TOKEN, TRUST_DOMAIN};
 pub use mistake::{Mistake, Position, tidy};
 pub use node::MAX_BYTES;
 pub use origin::Origins;
+pub use plan::{MAX_CONTROLLERS, MAX_PLAN_BYTES, PlanDocument, parse_plan, print_revision};
 pub use quantity::{parse_duration, parse_size, print_duration, print_size};
 pub use server::DEFAULT_BUCKETS;
 pub use target::MAX_TARGETS;
@@ -50,6 +59,8 @@ pub struct Config {
     pub resolv_conf: PathBuf,
     /// How this agent takes part in the mesh, when it does.
     pub mesh: Option<MeshConfig>,
+    /// Where plans come from, when the agent follows any.
+    pub controllers: Option<ControllersConfig>,
     /// Questions that `/probe?module=` and targets refer to.
     pub modules: BTreeMap<String, Module>,
     /// What is probed continuously.

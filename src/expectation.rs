@@ -1,17 +1,19 @@
 //! What an attempt is expected to give, and the verdict over what it gave. Pure.
 
 mod rungs;
+mod settling;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::failure::{Blame, Failure, Phase, Reason};
 use crate::outcome::Outcome;
 
 pub use rungs::rung_verdicts;
+pub use settling::unsettled;
 
 /// The statement that a target is probed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +134,7 @@ impl FromStr for StatusSet {
 pub struct InvalidStatusSet(String);
 
 /// The statement held against what happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// As stated.

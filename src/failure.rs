@@ -156,6 +156,8 @@ reasons! {
     ScheduleLag => "schedule_lag", Prober, "the prober was starved of CPU: raise its CPU limit";
     /// The prober's own mesh certificate, its token or the mesh's roots are missing or unusable.
     NoIdentity => "no_identity", Prober, "the prober lacks its own mesh identity: look at the mounted token, at istio-ca-root-cert, and at the csr rung";
+    /// What is expected of the target changed less than the grace ago.
+    Settling => "settling", Prober, "the plan for this target changed a moment ago: look again after the grace; if it stays, the plan keeps changing";
     /// The attempt was cut short by a shutdown or a new configuration.
     Cancelled => "cancelled", Prober, "the prober was stopped or reconfigured during the attempt";
     /// An error that no table knows: counted and alertable, a bug to mend.
@@ -242,7 +244,14 @@ mod tests {
             .collect();
         assert_eq!(
             ours,
-            ["local_resource", "schedule_lag", "no_identity", "cancelled", "unclassified"]
+            [
+                "local_resource",
+                "schedule_lag",
+                "no_identity",
+                "settling",
+                "cancelled",
+                "unclassified"
+            ]
         );
     }
 }

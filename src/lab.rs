@@ -22,6 +22,7 @@ pub mod world;
 pub mod ztunnel;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -50,6 +51,9 @@ pub struct Options {
     pub peers: u16,
     /// Time between two attempts of one target; `None` fits it to the number of targets.
     pub interval: Option<Duration>,
+    /// Where the configurations of node-1's agents are written, for others to run; `None` runs
+    /// them here.
+    pub export: Option<PathBuf>,
     /// Ends by itself after this long.
     pub duration: Option<Duration>,
     /// Ends this long after every fault has turned all that it should, if that is sooner.
@@ -108,7 +112,7 @@ pub async fn run(
     let (sender, mut events) = mpsc::channel(WAITING);
     let mesh = Mesh::start(&options, sender).await?;
     let mut screen = Screen::new(options.terminal);
-    screen.open(&mesh.opening(), out)?;
+    screen.open(&mesh.opening(options.export.as_deref()), out)?;
     let mut board =
         Board::new(mesh.cells(), options.faults.clone(), mesh.layout(), mesh.longest_attempt());
     let ended = watch(&options, &mesh, &stop, &mut events, &mut board, &mut screen, out).await;

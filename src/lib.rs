@@ -1,18 +1,22 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
-//! attempt schedule spec`), edges (`config net tls istiod drain telemetry`), capabilities (`probe
-//! identity discovery metrics responder window`), engine (`runner plan`), roles (`agent lab`), and `cli`.
+//! attempt schedule spec cluster topology`), edges (`config net tls istiod channel drain
+//! telemetry`), capabilities (`probe identity discovery metrics responder window`), engine
+//! (`runner plan fleet`), roles (`agent controller lab`), and `cli`.
 
 pub mod agent;
 pub mod attempt;
+pub mod channel;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod controller;
 pub mod discovery;
 pub mod drain;
 pub mod expectation;
 pub mod failure;
+pub mod fleet;
 pub mod identity;
 pub mod istiod;
 #[cfg(feature = "lab")]
@@ -29,4 +33,5 @@ pub mod spec;
 pub mod target;
 pub mod telemetry;
 pub mod tls;
+pub mod topology;
 pub mod window;

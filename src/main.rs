@@ -14,5 +14,6 @@ fn main() -> ExitCode {
             .collect(),
         terminal: size.map(|(columns, rows)| (columns.0.into(), rows.0.into())),
     };
-    cli::run(world, &mut stdout().lock(), &mut stderr().lock()).into()
+    // Not locked: roles of several threads log to it meanwhile.
+    cli::run(world, &mut stdout().lock(), &mut stderr()).into()
 }

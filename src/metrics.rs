@@ -5,9 +5,11 @@
 //! their handles are looked up once.
 
 mod cells;
+mod controller;
 mod exposition;
 mod mesh;
 mod names;
+mod plan;
 mod series;
 
 use std::collections::{HashMap, HashSet};
@@ -21,6 +23,7 @@ use crate::attempt::Attempt;
 use crate::failure::Reason;
 use crate::target::{ProbeKind, TargetName, Vantage, Via};
 use cells::Cells;
+pub use controller::{ControllerMetrics, FleetState};
 pub use exposition::Exposition;
 use series::Series;
 

@@ -6,6 +6,7 @@
 
 pub mod dns;
 mod fault;
+pub mod http;
 mod kernel_stamp;
 mod listen;
 mod resolve;
@@ -13,7 +14,7 @@ mod stream;
 mod tcp_info;
 
 pub use fault::io_fault;
-pub use listen::{listen, raise_file_limit};
+pub use listen::{bind_udp, listen, raise_file_limit};
 pub use resolve::Resolver;
 pub use stream::{Stamps, Stream};
 pub use tcp_info::TcpInfo;

@@ -5,6 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::attempt::{Attempt, Subject};
 use crate::config::{Config, Mistake};
 use crate::outcome::Outcome;
@@ -25,6 +27,8 @@ pub struct Target {
     pub vantage: Option<Vantage>,
     /// What was in the files that the probe is prepared from.
     contents: Vec<Content>,
+    /// When the grace ends that follows upon a change of what is expected.
+    settled: Option<Instant>,
 }
 
 /// A hash of a file; nothing when it cannot be read.
@@ -48,6 +52,16 @@ impl Target {
         let control = self.control.as_ref().zip(control);
         let control = control.map(|(target, outcome)| (&target.spec.name, outcome));
         Attempt::judged(subject, outcome, control, schedule_lag)
+    }
+
+    /// Whether an attempt that began at `began` fell into the grace after a change.
+    pub fn settles_after(&self, began: Instant) -> bool {
+        self.settled.is_some_and(|settled| began < settled)
+    }
+
+    /// Whether the same is asked and expected as by `spec`.
+    fn expects(&self, spec: &TargetSpec) -> bool {
+        self.spec.probe.ask == spec.probe.ask && self.spec.probe.expect == spec.probe.expect
     }
 
     /// Whether an attempt of `self` is what an attempt of a target made of these would be.
@@ -76,6 +90,17 @@ pub fn prepare(
     environment: &Environment,
     previous: &[Arc<Target>],
 ) -> Result<Vec<Arc<Target>>, Vec<Mistake>> {
+    prepare_changed(config, environment, previous, None)
+}
+
+/// The same; a target that is new, or of which something else is asked or expected than of its
+/// namesake in `previous`, has until `settled` to become so.
+pub fn prepare_changed(
+    config: &Config,
+    environment: &Environment,
+    previous: &[Arc<Target>],
+    settled: Option<Instant>,
+) -> Result<Vec<Arc<Target>>, Vec<Mistake>> {
     let previous: HashMap<&TargetName, &Arc<Target>> =
         previous.iter().map(|target| (&target.spec.name, target)).collect();
     let mut made: HashMap<&TargetName, Arc<Target>> = HashMap::new();
@@ -95,10 +120,14 @@ pub fn prepare(
             made.insert(&spec.name, Arc::clone(kept));
             continue;
         }
+        let name = &spec.name;
+        let same = previous.get(name).filter(|target| target.expects(spec));
+        let settled = same.map_or(settled, |target| target.settled);
         match Probe::prepare(&spec.probe, environment) {
             Ok(probe) => {
-                let target = Target { spec: spec.clone(), probe, control, vantage, contents };
-                made.insert(&spec.name, Arc::new(target));
+                let spec = spec.clone();
+                let target = Target { spec, probe, control, vantage, contents, settled };
+                made.insert(name, Arc::new(target));
             }
             Err(error) => mistakes.push(config.origins.of_target(
                 &spec.name,

@@ -81,6 +81,9 @@ pub enum Vantage {
 }
 
 impl Vantage {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Ambient, Self::Plain];
+
     /// The name in configuration, metrics and JSON.
     pub fn as_str(self) -> &'static str {
         match self {

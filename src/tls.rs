@@ -8,6 +8,7 @@ mod inspect;
 mod material;
 mod mesh;
 mod request;
+mod shared_key;
 mod unidentified;
 mod verify;
 
@@ -32,9 +33,13 @@ use crate::spec::{OwnCertificate, TlsSettings, TlsVersion};
 use crate::target::Host;
 
 pub use fault::{io_fault, is_tls};
+pub use inspect::digest as sha256;
 pub use material::LoadError;
 pub use mesh::{Credential, Mesh};
 pub use request::Request;
+pub use shared_key::{
+    KeyError, LONGEST_SECRET, SHORTEST_SECRET, SharedKey, shared_client, shared_server,
+};
 pub use unidentified::{Verdict, await_verdict};
 use verify::{Observed, Observer};
 

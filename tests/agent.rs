@@ -3,6 +3,8 @@
 mod agent {
     mod admin;
     mod blackbox;
+    mod controller;
+    mod plans;
     mod reload;
     mod series;
     mod support;

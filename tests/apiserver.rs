@@ -6,6 +6,7 @@
 mod apiserver {
     mod chart;
     mod control_plane;
+    mod controlled;
     mod discovered;
     mod fleet;
     mod installed;
@@ -18,4 +19,5 @@ mod apiserver {
     #[path = "../real/support.rs"]
     mod support;
     mod watching;
+    mod writing;
 }

@@ -2,6 +2,8 @@
 
 #[path = "config/bad.rs"]
 mod bad;
+#[path = "config/controller_file.rs"]
+mod controller_file;
 #[path = "config/docs.rs"]
 mod docs;
 #[path = "config/good.rs"]

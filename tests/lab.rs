@@ -2,7 +2,11 @@
 //! ends it.
 #![cfg(feature = "lab")]
 
+use std::collections::BTreeMap;
 use std::process::Command;
+
+use meshprobe::config;
+use meshprobe::target::Vantage;
 
 #[test]
 fn a_healthy_lab_violates_nothing_and_hears_from_every_cell() {
@@ -36,5 +40,26 @@ fn faults_are_listed_and_a_wrong_one_is_told() {
         let told = lab(&["--nodes", "3", "--fault", fault]);
         assert_eq!(told.status.code(), Some(64), "{fault}");
         assert!(String::from_utf8_lossy(&told.stderr).contains(part), "{fault}");
+    }
+}
+
+#[test]
+fn agents_left_to_others_are_written_as_configurations_and_not_run() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = Command::new(env!("CARGO_BIN_EXE_meshprobe"))
+        .args(["lab", "--nodes", "2", "--interval", "500ms", "--duration", "3s", "--export"])
+        .arg(directory.path())
+        .output()
+        .expect("the binary");
+    let shown = String::from_utf8(output.stdout).expect("UTF-8");
+    // Those of node-2, and the tunnel daemon's.
+    assert!(shown.contains(" 3 agents, "), "{shown}");
+    for (side, vantage) in [("ambient", Vantage::Ambient), ("plain", Vantage::Plain)] {
+        let path = directory.path().join(format!("node-1-{side}.yaml"));
+        let yaml = std::fs::read_to_string(path).expect("exported");
+        let config = config::parse(&yaml, &BTreeMap::new()).expect("no mistakes");
+        assert_eq!(config.identity.vantage, Some(vantage));
+        let names = config.targets.iter().map(|target| target.name.as_str());
+        assert!(names.into_iter().any(|name| name == "canary/node-2"), "{yaml}");
     }
 }

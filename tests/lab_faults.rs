@@ -19,6 +19,7 @@ fn turns_what_the_table_says(fault: &str) {
         nodes: 3,
         peers: 2,
         interval: Some(Duration::from_millis(500)),
+        export: None,
         duration: Some(LIMIT),
         settle: Some(Duration::from_secs(2)),
         faults: vec![fault],

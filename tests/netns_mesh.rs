@@ -2,6 +2,7 @@
 //! and unroutable are the kernel's own here.
 
 mod netns_mesh {
+    mod channel;
     pub(crate) mod net;
 }
 
@@ -20,6 +21,8 @@ use serde_json::Value;
 const PERMISSIVE: u16 = 8080;
 const STRICT: u16 = 8081;
 const CLOSED: u16 = 9999;
+/// An agent's admin port in `client`, STRICT as all else there.
+const ADMIN: u16 = 9850;
 
 /// `client` and `web` are ambient, each with its ztunnel; `daemon` and `legacy` are plain.
 struct Mesh {
@@ -89,7 +92,7 @@ fn world(client: &Pod, web: &Pod, legacy: &Pod) -> World {
     World {
         nodes: Vec::new(),
         pods: vec![
-            pod(client, "client", true, &[]),
+            pod(client, "client", true, &[(ADMIN, true, true)]),
             pod(web, "web", true, &serves),
             pod(legacy, "legacy", false, &serves[..1]),
         ],

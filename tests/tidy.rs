@@ -28,8 +28,15 @@ const LAYERS: &[&[&str]] = &[
 
 /// The vocabulary is one language: its files name each other. TLS runs over our own sockets. The
 /// lab starts the agent that it shows.
-const WITHIN_LAYER: &[(&str, &str)] =
-    &[("tls", "net"), ("istiod", "net"), ("istiod", "tls"), ("lab", "agent"), ("runner", "plan")];
+const WITHIN_LAYER: &[(&str, &str)] = &[
+    ("tls", "net"),
+    ("istiod", "net"),
+    ("istiod", "tls"),
+    ("channel", "net"),
+    ("channel", "tls"),
+    ("lab", "agent"),
+    ("runner", "plan"),
+];
 
 /// Foreign crates that only these modules may name.
 const ONLY_IN: &[(&str, &[&str])] = &[

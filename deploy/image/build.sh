@@ -35,10 +35,11 @@ inside() {
 }
 
 # works FOLDER: it starts, resolves by itself and connects. What it gets is what every pod has: the
-# kubelet's resolv.conf, and of the container runtime's /dev the one device that random numbers come
+# kubelet's resolv.conf, and of the container runtime's /dev the two devices that random numbers come
 # from where the C library cannot be asked at run time whether it knows getrandom, as in a static one.
 works() {
     mkdir "$1/etc" "$1/dev"
+    mknod -m 444 "$1/dev/random" c 1 8
     mknod -m 444 "$1/dev/urandom" c 1 9
     printf 'nameserver 127.0.0.1\noptions ndots:1\n' >"$1/etc/resolv.conf"
     [ "$(inside "$1" --version)" = "meshprobe $version" ] || fail "does not say its version"
@@ -77,7 +78,7 @@ build_binary() {
     mkdir "$empty"
     install -m 555 "$out/context/meshprobe" "$empty/meshprobe"
     works "$empty"
-    say "runs in a root file system with nothing else but resolv.conf and /dev/urandom"
+    say "runs in a root file system with nothing else but resolv.conf and /dev/[u]random"
 }
 
 # Storage of our own, and no network: nothing of the machine's images is seen or changed.

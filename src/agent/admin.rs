@@ -154,13 +154,19 @@ impl Admin {
     }
 
     fn window(&self) -> Reply {
-        let observations = self.window.observations(SystemTime::now());
-        match serde_json::to_vec(&observations) {
-            Ok(json) => reply(StatusCode::OK, "application/json", whole(json)),
+        match window_json(&self.window) {
+            Ok(json) => reply(StatusCode::OK, JSON, whole(json)),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
 }
+
+/// The body of `/v1/window`, here and on the control channel.
+pub(super) fn window_json(window: &Window) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&window.observations(SystemTime::now()))
+}
+
+pub(super) const JSON: &str = "application/json";
 
 const INDEX: &str =
     "meshprobe agent\n\n/metrics\n/livez\n/readyz\n/v1/window\n/probe?target=&module=\n";

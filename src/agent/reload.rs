@@ -28,6 +28,7 @@ pub async fn run(
     let config = config::load(&path, &variables).map_err(|mistakes| named(&path, &mistakes))?;
     watch.follow(config.files().into_iter().collect());
     let mut agent = Agent::start(config, None).await?;
+    watch.follow(agent.files().into_iter().collect());
     tracing::info!(
         node = agent.config.identity.node,
         targets = agent.config.targets.len(),
@@ -41,6 +42,12 @@ pub async fn run(
     loop {
         let text = tokio::select! {
             () = stop.cancelled() => break,
+            offer = agent.next_plan() => {
+                if agent.follow_plan(offer).await {
+                    watch.follow(agent.files().into_iter().collect());
+                }
+                continue;
+            }
             changed = watch.changed() => changed,
             _ = hangup.recv() => config::read(&path),
         };
@@ -66,11 +73,11 @@ async fn reload(
             // First, so that no change is lost. If it is refused, a file may mend it, and the old
             // one goes on with its own.
             let files = config.files();
-            let old = agent.config.files();
+            let old = agent.files();
             watch.follow(files.union(&old).cloned().collect());
             let applied = agent.apply(config).await;
             if applied.is_ok() {
-                watch.follow(files.into_iter().collect());
+                watch.follow(agent.files().into_iter().collect());
             }
             applied
         }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::attempt::Attempt;
 use crate::cli::flags::{CheckFlags, CheckOutput};
-use crate::cli::{Exit, World, config_command, mesh, probe, render};
+use crate::cli::{Exit, World, config_command, fleet, mesh, probe, render};
 use crate::expectation::Verdict;
 use crate::net::Resolver;
 use crate::probe::Environment;
@@ -29,21 +29,23 @@ struct Report<'a> {
     attempts: &'a [Attempt],
 }
 
+/// Checks of one kind.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Category {
-    category_name: &'static str,
-    checks: Vec<Check>,
+pub(crate) struct Category {
+    pub(crate) category_name: String,
+    pub(crate) checks: Vec<Check>,
 }
 
+/// One line of a check.
 #[derive(Serialize)]
-struct Check {
-    description: String,
+pub(crate) struct Check {
+    pub(crate) description: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'static str>,
+    pub(crate) hint: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    result: &'static str,
+    pub(crate) error: Option<String>,
+    pub(crate) result: &'static str,
 }
 
 pub(crate) async fn run(
@@ -52,7 +54,10 @@ pub(crate) async fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    let Some(config) = config_command::load(&flags.config, world, err)? else {
+    let Some(file) = &flags.config else {
+        return fleet::check(flags, world, out).await;
+    };
+    let Some(config) = config_command::load(file, world, err)? else {
         return Ok(Exit::Usage);
     };
     let resolver = Resolver::load(&config.resolv_conf, Path::new("/etc/hosts"))
@@ -62,7 +67,7 @@ pub(crate) async fn run(
         bail!("a file of the configuration changed while it was read: try again");
     };
     if let Some(problem) = narrow(&mut targets, flags.target.as_deref()) {
-        writeln!(err, "error: {}: {problem}", flags.config.display())?;
+        writeln!(err, "error: {}: {problem}", file.display())?;
         return Ok(Exit::Usage);
     }
     let asked = targets.iter().flat_map(|target| [Some(target), target.control.as_ref()]);
@@ -99,7 +104,7 @@ fn print(attempts: &[Attempt], output: CheckOutput, out: &mut dyn Write) -> anyh
             let categories = by_kind(attempts)
                 .into_iter()
                 .map(|(kind, attempts)| Category {
-                    category_name: title(kind),
+                    category_name: title(kind).to_owned(),
                     checks: attempts.into_iter().flat_map(checks).collect(),
                 })
                 .collect();
@@ -209,7 +214,8 @@ fn checks(attempt: &Attempt) -> Vec<Check> {
     std::iter::once(whole).chain(beneath).collect()
 }
 
-fn result(verdict: Verdict) -> &'static str {
+/// The word of `linkerd check` for a verdict.
+pub(crate) fn result(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Met => "success",
         Verdict::Violated => "error",

@@ -46,10 +46,12 @@ pub(crate) enum Command {
     /// Make one attempt from here and tell everything about it.
     #[command(subcommand)]
     Probe(ProbeCommand),
-    /// Run every target of a configuration once.
+    /// Tell what holds and what does not: per node and vantage, or once from here with --config.
     Check(CheckFlags),
     /// Probe for ever: metrics, health, responder, /probe.
     Agent(AgentFlags),
+    /// Watch a cluster, tell each agent what to probe, and hear what it sees.
+    Controller(ControllerRoleFlags),
     /// Check or print a configuration; never touches the network.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -318,15 +320,39 @@ pub(crate) struct HoldFlags {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckFlags {
-    /// The configuration whose targets are run.
-    #[arg(long, value_name = "FILE", default_value = "config/example.yaml")]
-    pub(crate) config: PathBuf,
+    /// Run the targets of this configuration once, from here. Without it a controller is asked what
+    /// the agents of every node see.
+    #[arg(long, value_name = "FILE", conflicts_with = "ControllerFlags")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) controller: ControllerFlags,
     /// How to print the result.
     #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t = CheckOutput::Table)]
     pub(crate) output: CheckOutput,
-    /// Only the targets whose name contains this.
-    #[arg(long, value_name = "TEXT")]
+    /// With --config, only the targets whose name contains this.
+    #[arg(long, value_name = "TEXT", requires = "config")]
     pub(crate) target: Option<String>,
+}
+
+/// Where the controller is that a reading command asks.
+#[derive(Debug, Args)]
+pub(crate) struct ControllerFlags {
+    /// The controller's API, as http://HOST:PORT. Without it a controller's pod is found through
+    /// the kubeconfig and reached by port-forward.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["kubeconfig", "context", "namespace"])]
+    pub(crate) server: Option<String>,
+    /// The kubeconfig; default: $KUBECONFIG, then ~/.kube/config.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig; default: its current one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// The controllers' namespace [default: meshprobe-plain].
+    #[arg(long, short = 'n', value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// Only this node, with each of its targets.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -344,6 +370,19 @@ pub(crate) struct AgentFlags {
     /// The configuration to run; changes of the file are picked up, SIGHUP asks for it at once.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+    /// Log lines for people or for machines; MESHPROBE_LOG says how many, e.g. debug or warn.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ControllerRoleFlags {
+    /// The configuration to run; it is read once.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// A kubeconfig; without it the ServiceAccount of the pod is used.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// Log lines for people or for machines; MESHPROBE_LOG says how many, e.g. debug or warn.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
@@ -390,6 +429,10 @@ pub(crate) struct LabFlags {
     /// big lab light.
     #[arg(long, value_name = "DURATION", value_parser = words::pace)]
     pub(crate) interval: Option<Duration>,
+    /// Leave the agents of node-1 to you: write their configurations to this directory instead of
+    /// starting them. Run each with `meshprobe agent --config` while the lab runs.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) export: Option<PathBuf>,
     /// Break something: KIND/TARGET[@START][+DURATION], e.g. ztunnel-dead/node-2@10s+20s; may be
     /// given several times.
     #[arg(long = "fault", value_name = "FAULT")]

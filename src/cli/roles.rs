@@ -3,21 +3,52 @@
 use std::io::{self, IsTerminal, Write};
 
 use crate::agent;
-use crate::cli::flags::{AgentFlags, LogFormat};
+use crate::cli::flags::{AgentFlags, ControllerRoleFlags, LogFormat};
 use crate::cli::{Exit, World, config_command, runtime};
-use crate::{drain, telemetry};
+use crate::discovery::Access;
+use crate::{controller, drain, telemetry};
+
+/// Several threads: plans of large clusters must not keep agents waiting.
+pub(crate) fn controller(
+    flags: ControllerRoleFlags,
+    world: &World,
+    err: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    if let Err(mistakes) = controller::load(&flags.config, &world.environment) {
+        let name = flags.config.display().to_string();
+        for mistake in &mistakes {
+            writeln!(err, "{}", mistake.in_file(&name))?;
+        }
+        return Ok(Exit::Usage);
+    }
+    start_log(flags.log_format, world);
+    let access = match flags.kubeconfig {
+        Some(file) => Access::Kubeconfig { files: vec![file], context: None },
+        None => Access::InCluster,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let run = runtime.block_on(async {
+        let stop = drain::on_signal()?;
+        controller::run(flags.config, world.environment.clone(), access, stop).await
+    });
+    run.map(|()| Exit::Met)
+}
+
+fn start_log(format: LogFormat, world: &World) {
+    let format = match format {
+        LogFormat::Text => telemetry::Format::Text,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    let filter = world.environment.get("MESHPROBE_LOG").map_or("info", String::as_str);
+    telemetry::start(format, filter, io::stderr().is_terminal() && colours(world));
+}
 
 pub(crate) fn agent(flags: AgentFlags, world: &World, err: &mut dyn Write) -> anyhow::Result<Exit> {
     // Told here with its own exit code, before anything is started.
     if config_command::load(&flags.config, world, err)?.is_none() {
         return Ok(Exit::Usage);
     }
-    let format = match flags.log_format {
-        LogFormat::Text => telemetry::Format::Text,
-        LogFormat::Json => telemetry::Format::Json,
-    };
-    let filter = world.environment.get("MESHPROBE_LOG").map_or("info", String::as_str);
-    telemetry::start(format, filter, io::stderr().is_terminal() && colours(world));
+    start_log(flags.log_format, world);
     let run = runtime()?.block_on(async {
         let stop = drain::on_signal()?;
         agent::run(flags.config, world.environment.clone(), stop).await
@@ -68,6 +99,7 @@ pub(crate) fn lab(
         nodes: flags.nodes,
         peers: flags.peers,
         interval: flags.interval,
+        export: flags.export.clone(),
         duration: flags.duration,
         settle: None,
         faults: flags.faults.clone(),

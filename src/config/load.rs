@@ -5,13 +5,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::config::decode::{Book, Entry, Field};
+use crate::config::controllers::controllers;
+use crate::config::decode::{Book, Entry, Field, Fields};
 use crate::config::mesh::{Given, mesh};
 use crate::config::mistake::Mistake;
 use crate::config::module::module;
 use crate::config::node::{MAX_BYTES, Node};
-use crate::config::target::{Questions, defaults, targets};
+use crate::config::target::{Defaults, Questions, defaults, targets};
 use crate::config::{Config, Origins, server};
+use crate::spec::{Module, TargetSpec};
 use crate::target::TargetName;
 
 /// Reads the configuration in `text`; what it leaves out comes from `environment`
@@ -32,7 +34,7 @@ pub fn examine(
     text: &str,
     environment: &BTreeMap<String, String>,
 ) -> (Option<Config>, Vec<Mistake>) {
-    let root = match Node::read(text) {
+    let root = match Node::read(text, MAX_BYTES) {
         Ok(root) => root,
         Err(mistake) => return (None, vec![mistake]),
     };
@@ -104,6 +106,34 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
         lacks: lacks.unwrap_or_default(),
     };
 
+    let controllers = fields.take("controller").map(|field| controllers(&field));
+    let Asked { modules, targets, origins } = asked(&mut fields, &defaults, &given);
+    fields.finish();
+    Config {
+        mesh: given.mesh,
+        controllers,
+        identity,
+        admin,
+        responder,
+        limits,
+        buckets,
+        resolv_conf: resolv_conf.unwrap_or_else(|| PathBuf::from("/etc/resolv.conf")),
+        modules,
+        targets,
+        origins,
+    }
+}
+
+/// What is asked, and where that stands.
+pub(super) struct Asked {
+    pub(super) modules: BTreeMap<String, Module>,
+    pub(super) targets: Vec<TargetSpec>,
+    /// Without the places of single fields.
+    pub(super) origins: Origins,
+}
+
+/// `modules` and `targets`.
+pub(super) fn asked(fields: &mut Fields<'_>, defaults: &Defaults, given: &Given) -> Asked {
     let modules = fields.take("modules");
     let known = modules.as_ref().is_none_or(|f| f.is_map() || f.is_null());
     let modules = modules.map_or_else(Questions::new, |field| {
@@ -111,14 +141,13 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
         entries
             .map(|entry| {
                 check_name(&entry);
-                (entry.name.to_owned(), module(&entry.field, &given))
+                (entry.name.to_owned(), module(&entry.field, given))
             })
             .collect()
     });
-    let targets = fields.take("targets").map_or_else(Vec::new, |field| {
-        targets(&field, &defaults, &given, known.then_some(&modules))
-    });
-    fields.finish();
+    let targets = fields
+        .take("targets")
+        .map_or_else(Vec::new, |field| targets(&field, defaults, given, known.then_some(&modules)));
 
     let mut origins = Origins::default();
     for target in &targets {
@@ -132,14 +161,7 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
             origins.modules.insert(name.clone(), question.block.clone());
         }
     }
-    Config {
-        mesh: given.mesh,
-        identity,
-        admin,
-        responder,
-        limits,
-        buckets,
-        resolv_conf: resolv_conf.unwrap_or_else(|| PathBuf::from("/etc/resolv.conf")),
+    Asked {
         modules: modules
             .into_iter()
             .filter_map(|(name, question)| Some((name, question?.module)))

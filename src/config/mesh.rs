@@ -60,7 +60,7 @@ impl Default for MeshConfig {
 }
 
 /// The parts of a pod's identity and the variables that they are taken from.
-const PARTS: [(&str, &str); 4] = [
+pub(super) const PARTS: [(&str, &str); 4] = [
     ("name", "MESHPROBE_POD_NAME"),
     ("namespace", "MESHPROBE_POD_NAMESPACE"),
     ("service_account", "MESHPROBE_POD_SERVICE_ACCOUNT"),
@@ -135,10 +135,7 @@ pub(super) fn mesh(
     let label = |field: Field<'_>| checked(&field, is_label, "a cluster's ID", LABEL);
     set(&mut mesh.cluster_id, cluster.and_then(label));
     let domain = fields.take("trust_domain");
-    let domain = domain.and_then(|field| {
-        checked(&field, is_trust_domain, "a trust domain", "lower-case letters, digits, . - and _")
-    });
-    set(&mut mesh.trust_domain, domain);
+    set(&mut mesh.trust_domain, domain.and_then(|field| trust_domain(&field)));
     set(&mut mesh.certificate, fields.take("certificate").and_then(|f| f.flag()));
     let pod = fields.take("pod");
     let (pod, lacks) = match &pod {
@@ -157,6 +154,11 @@ pub(super) fn mesh(
     mesh.pod = pod;
     fields.finish();
     (mesh, lacks)
+}
+
+/// A trust domain, as `mesh` and the ladder to istiod take it.
+pub(super) fn trust_domain(field: &Field<'_>) -> Option<String> {
+    checked(field, is_trust_domain, "a trust domain", "lower-case letters, digits, . - and _")
 }
 
 /// The pod when nothing is missing or wrong, and what is missing.
@@ -201,7 +203,12 @@ fn pod_identity(
     (identity(), lacks)
 }
 
-fn checked(field: &Field<'_>, valid: fn(&str) -> bool, what: &str, rule: &str) -> Option<String> {
+pub(super) fn checked(
+    field: &Field<'_>,
+    valid: fn(&str) -> bool,
+    what: &str,
+    rule: &str,
+) -> Option<String> {
     let text = field.text()?;
     if !valid(text) {
         field.wrong(format!("is not {what}"), format!("write {rule}"));
@@ -210,7 +217,7 @@ fn checked(field: &Field<'_>, valid: fn(&str) -> bool, what: &str, rule: &str) -
 }
 
 /// A name of Kubernetes' own (RFC 1123 subdomain).
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
     (1..=253).contains(&text.len()) && text.chars().all(allowed)
 }

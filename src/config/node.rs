@@ -51,11 +51,12 @@ pub(super) enum Value {
 }
 
 impl Node {
-    /// Reads `text`, or says why it cannot be read at all.
-    pub(super) fn read(text: &str) -> Result<Self, Mistake> {
-        if text.len() > MAX_BYTES {
+    /// Reads `text` of at most `most` bytes, or says why it cannot be read at all.
+    pub(super) fn read(text: &str, most: usize) -> Result<Self, Mistake> {
+        if text.len() > most {
+            let most = most / (1024 * 1024);
             return Err(Mistake::of_text(
-                format!("the text has {} bytes, more than 1 MiB", text.len()),
+                format!("the text has {} bytes, more than {most} MiB", text.len()),
                 "use modules, anchors, or fewer targets",
             ));
         }
@@ -256,7 +257,8 @@ mod tests {
     }
 
     fn read(text: &str) -> String {
-        Node::read(text).map_or_else(|mistake| mistake.to_string(), |node| outline(&node))
+        Node::read(text, MAX_BYTES)
+            .map_or_else(|mistake| mistake.to_string(), |node| outline(&node))
     }
 
     #[test]
@@ -269,7 +271,7 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_spelling_and_quotes_make_text() {
-        let kind = |text: &str| match Node::read(text).expect("readable").value {
+        let kind = |text: &str| match Node::read(text, MAX_BYTES).expect("readable").value {
             Value::Number { text, whole, .. } => format!("number {text} {whole:?}"),
             Value::Text(text) => format!("text {text}"),
             Value::Flag(flag) => format!("flag {flag}"),
@@ -303,7 +305,7 @@ mod tests {
 
     /// Place and problem of the one mistake that `text` is.
     fn mistake(text: &str) -> (u32, u32, String) {
-        let mistake = Node::read(text).expect_err("unreadable");
+        let mistake = Node::read(text, MAX_BYTES).expect_err("unreadable");
         (mistake.line, mistake.column, mistake.problem)
     }
 

@@ -1,5 +1,6 @@
 //! The effective configuration as YAML: every default filled in, secrets hidden.
 
+mod controllers;
 mod mesh;
 mod yaml;
 
@@ -38,6 +39,8 @@ impl Config {
         let resolv_conf = self.resolv_conf.to_string_lossy();
         root.add("resolv_conf", Yaml::text(resolv_conf));
         root.maybe("mesh", self.mesh.as_ref().map(mesh::mesh));
+        let controllers = self.controllers.as_ref();
+        root.maybe("controller", controllers.map(controllers::controllers));
         root.add("modules", Yaml::Map(modules.collect()));
         let targets = self.targets.iter().map(target).collect();
         root.add("targets", Yaml::List(targets));

@@ -194,7 +194,7 @@ pub(super) fn buckets(field: Option<&Field<'_>>) -> Vec<f64> {
     buckets
 }
 
-fn listen(field: &Field<'_>) -> Option<SocketAddr> {
+pub(super) fn listen(field: &Field<'_>) -> Option<SocketAddr> {
     let address = field.text()?.parse().ok();
     if address.is_none() {
         field.wrong(

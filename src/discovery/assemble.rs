@@ -156,7 +156,7 @@ fn peer_authentications(
     for object in watched.objects().values() {
         match object {
             Ok(object) => good.push(object.clone()),
-            Err(finding) => findings.push(finding.clone()),
+            Err(finding) => findings.push((**finding).clone()),
         }
     }
     Some(good)

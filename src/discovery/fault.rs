@@ -56,6 +56,8 @@ impl From<&Status> for ApiFault {
     fn from(status: &Status) -> Self {
         let message = line(&status.message);
         match status.code {
+            // Any JSON object passes for a Status of which everything is missing.
+            0 => Self::Malformed(message),
             401 | 403 => Self::Forbidden(message),
             404 => Self::Absent(message),
             409 => Self::Conflict(message),

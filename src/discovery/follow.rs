@@ -16,7 +16,7 @@ use crate::discovery::seen::{Seen, WatchName};
 use crate::discovery::settings::Settings;
 use crate::discovery::sources::Sources;
 use crate::discovery::watch::Board;
-use crate::discovery::watched::{Health, Watched};
+use crate::discovery::watched::Health;
 
 /// Changes within this time make one snapshot.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -148,8 +148,8 @@ impl Hub {
         seen.pods.retain(|namespace, _| assembled.namespaces.contains(namespace));
         seen.slices.retain(|namespace, _| assembled.namespaces.contains(namespace));
         for namespace in &assembled.namespaces {
-            seen.pods.entry(namespace.clone()).or_insert_with(Watched::default);
-            seen.slices.entry(namespace.clone()).or_insert_with(Watched::default);
+            seen.pods.entry(namespace.clone()).or_default();
+            seen.slices.entry(namespace.clone()).or_default();
         }
         let waiting = seen.waiting(&settings);
         drop(seen);

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{ListParams, Portforwarder};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
@@ -96,24 +96,29 @@ async fn first_answer(client: &Client, ask: &Ask) -> Result<Response<Bytes>, For
 
 async fn forwarded(api: &Api<Pod>, pod: &str, ask: &Ask) -> Result<Response<Bytes>, ForwardFault> {
     let forward = api.portforward(pod, &[ask.port]).await;
-    let mut forward = forward.map_err(ApiFault::from)?;
-    let stream = forward.take_stream(ask.port).expect("the port that was asked for");
-    let error = forward.take_error(ask.port).expect("the port that was asked for");
-    let answered = exchange(stream, ask).await;
-    let result = match answered {
-        Err(Unanswered::Broken(message)) => {
-            // The other end tells why it could not dial, at once or not at all.
-            let wait = Instant::now() + Duration::from_secs(1);
-            let told = timeout_at(wait, error).await.ok().flatten();
-            let message = told.map_or(message, |told| line(&told));
-            Err(ForwardFault::Broken { pod: pod.to_owned(), message })
-        }
-        Err(Unanswered::TooLarge) => Err(ForwardFault::TooLarge(ask.most)),
-        Err(Unanswered::BadPath) => Err(ForwardFault::BadPath(line(&ask.path))),
-        Ok(response) => Ok(response),
+    let mut forward = Forward(forward.map_err(ApiFault::from)?);
+    let stream = forward.0.take_stream(ask.port).expect("the port that was asked for");
+    let error = forward.0.take_error(ask.port).expect("the port that was asked for");
+    let mut error = std::pin::pin!(error);
+    let answered = tokio::select! {
+        // kubelet tells that it could not dial, and then leaves the stream open.
+        Some(told) = &mut error => Err(Unanswered::Broken(line(&told))),
+        answered = exchange(stream, ask) => answered,
     };
-    forward.abort();
-    result
+    answered.map_err(|why| match why {
+        Unanswered::Broken(message) => ForwardFault::Broken { pod: pod.to_owned(), message },
+        Unanswered::TooLarge => ForwardFault::TooLarge(ask.most),
+        Unanswered::BadPath => ForwardFault::BadPath(line(&ask.path)),
+    })
+}
+
+/// A port-forward; nothing of it goes on when it is dropped.
+struct Forward(Portforwarder);
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 enum Unanswered {

@@ -1,10 +1,14 @@
 //! PeerAuthentications, read one by one: a bad one does not hide the others. Pure.
 
+use std::collections::BTreeMap;
+
 use kube::core::DynamicObject;
 use serde::Deserialize;
 
 use crate::cluster::mtls::{Mode, PeerAuthentication};
-use crate::cluster::{Finding, FindingReason, Labels, ObjectRef};
+use crate::cluster::{Finding, FindingReason, Labels};
+use crate::discovery::choose::reference;
+use crate::discovery::reduce::key;
 use crate::discovery::text::{finding, quoted};
 
 /// The most ports that one may name.
@@ -16,7 +20,7 @@ const MAX_PORTS: usize = 1000;
 struct Spec {
     selector: Option<Selector>,
     mtls: Option<Mtls>,
-    port_level_mtls: Option<std::collections::BTreeMap<String, Option<Mtls>>>,
+    port_level_mtls: Option<BTreeMap<String, Option<Mtls>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -32,45 +36,33 @@ struct Mtls {
 }
 
 /// Reads a PeerAuthentication (`security.istio.io/v1`), or says what is wrong with it.
-pub fn peer_authentication(object: DynamicObject) -> Result<PeerAuthentication, Finding> {
-    let namespace = object.metadata.namespace.clone().unwrap_or_default();
-    let name = object.metadata.name.clone().unwrap_or_default();
-    let bad = |what: String| {
-        let object = ObjectRef {
-            kind: "PeerAuthentication".to_owned(),
-            namespace: namespace.clone(),
-            name: name.clone(),
-            uid: object.metadata.uid.clone(),
-        };
+pub fn peer_authentication(object: DynamicObject) -> Result<PeerAuthentication, Box<Finding>> {
+    read(&object).map_err(|what| {
+        let metadata = &object.metadata;
+        let (namespace, name) = key(metadata);
         let message = format!(
             "PeerAuthentication {namespace}/{name} is not understood and is left out: {what}"
         );
-        finding(object, FindingReason::BadObject, &message)
-    };
-    let spec = object.data.get("spec").filter(|spec| !spec.is_null());
-    let spec = match spec {
+        let object = reference("PeerAuthentication", &namespace, &name, metadata.uid.clone());
+        Box::new(finding(object, FindingReason::BadObject, &message))
+    })
+}
+
+fn read(object: &DynamicObject) -> Result<PeerAuthentication, String> {
+    let (namespace, name) = key(&object.metadata);
+    let spec = match object.data.get("spec").filter(|spec| !spec.is_null()) {
         None => Spec::default(),
         Some(spec) => Spec::deserialize(spec)
-            .map_err(|error| bad(format!("spec: {}", quoted(&error.to_string()))))?,
-    };
-    let mode = |mtls: Option<Mtls>, place: &str| match mtls.and_then(|mtls| mtls.mode).as_deref() {
-        None | Some("" | "UNSET") => Ok(Mode::Unset),
-        Some("DISABLE") => Ok(Mode::Disable),
-        Some("PERMISSIVE") => Ok(Mode::Permissive),
-        Some("STRICT") => Ok(Mode::Strict),
-        Some(other) => Err(bad(format!(
-            "{place} is {}: write UNSET, DISABLE, PERMISSIVE or STRICT",
-            quoted(other)
-        ))),
+            .map_err(|error| format!("spec: {}", quoted(&error.to_string())))?,
     };
     let ports = spec.port_level_mtls.unwrap_or_default();
     if ports.len() > MAX_PORTS {
-        return Err(bad(format!("spec.portLevelMtls has more than {MAX_PORTS} ports")));
+        return Err(format!("spec.portLevelMtls has more than {MAX_PORTS} ports"));
     }
     let ports = ports.into_iter().map(|(port, mtls)| {
         let number = port.parse().ok().filter(|number| *number != 0);
         let number: u16 = number.ok_or_else(|| {
-            bad(format!("spec.portLevelMtls names port {}: write 1 to 65535", quoted(&port)))
+            format!("spec.portLevelMtls names port {}: write 1 to 65535", quoted(&port))
         })?;
         Ok((number, mode(mtls, &format!("spec.portLevelMtls[{number}].mode"))?))
     });
@@ -79,8 +71,21 @@ pub fn peer_authentication(object: DynamicObject) -> Result<PeerAuthentication, 
         // A selector without labels is none: so says Istio.
         selector: spec.selector.and_then(|is| is.match_labels).filter(|is| !is.is_empty()),
         mode: mode(spec.mtls, "spec.mtls.mode")?,
-        ports: ports.collect::<Result<_, _>>()?,
-        namespace: namespace.clone(),
-        name: name.clone(),
+        ports: ports.collect::<Result<_, String>>()?,
+        namespace,
+        name,
     })
+}
+
+/// The mode that stands at `place`.
+fn mode(mtls: Option<Mtls>, place: &str) -> Result<Mode, String> {
+    match mtls.and_then(|mtls| mtls.mode).as_deref() {
+        None | Some("" | "UNSET") => Ok(Mode::Unset),
+        Some("DISABLE") => Ok(Mode::Disable),
+        Some("PERMISSIVE") => Ok(Mode::Permissive),
+        Some("STRICT") => Ok(Mode::Strict),
+        Some(other) => {
+            Err(format!("{place} is {}: write UNSET, DISABLE, PERMISSIVE or STRICT", quoted(other)))
+        }
+    }
 }

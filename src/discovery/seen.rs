@@ -1,6 +1,7 @@
 //! Everything that the watches know, in one place. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::cluster::mtls::PeerAuthentication;
 use crate::cluster::{DaemonSet, Finding, Namespace, Node};
@@ -35,7 +36,7 @@ pub struct Seen {
     /// The data plane's DaemonSets.
     pub daemon_sets: Watched<DaemonSet>,
     /// PeerAuthentications, and what is wrong with those that cannot be read.
-    pub peer_authentications: Watched<Result<PeerAuthentication, Finding>>,
+    pub peer_authentications: Watched<Result<PeerAuthentication, Box<Finding>>>,
 }
 
 /// A Service of the control plane and what is behind it.
@@ -54,6 +55,17 @@ pub struct WatchName {
     pub resource: &'static str,
     /// `None` for the whole cluster.
     pub namespace: Option<String>,
+}
+
+/// `pods`, or `pods in default`.
+impl fmt::Display for WatchName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.resource)?;
+        match &self.namespace {
+            Some(namespace) => write!(f, " in {namespace}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Seen {

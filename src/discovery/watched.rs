@@ -1,8 +1,16 @@
 //! The objects of one watch, as they were last told, and how the watch itself is doing. Pure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
+
+/// A kind that was listed before is not believed to be forbidden or gone sooner: an API server that
+/// has just started refuses everybody until it has read its roles, and knows no custom kind until
+/// it has read its definition.
+pub const REFUSED_FOR: Duration = Duration::from_secs(10);
+/// Refusals in a row after which a kind that was never listed is forbidden.
+const REFUSED_TIMES: u32 = 2;
 
 /// Namespace and name; the namespace of what has none is empty.
 pub type Key = (String, String);
@@ -24,6 +32,8 @@ pub struct Health {
     pub contact: Option<Instant>,
     /// Since when it fails without a success in between, and the latest failure as one line.
     pub failing: Option<(Instant, String)>,
+    /// Since when the API forbids it, or has no such kind, and nothing else; and how often it said so.
+    pub refused: Option<(Instant, u32)>,
     /// Complete lists.
     pub lists: u64,
     /// Changes told by the watch.
@@ -42,7 +52,7 @@ pub enum Standing {
     Listed,
     /// The API has no such kind.
     Absent,
-    /// The API forbids it; what was known before stays.
+    /// The API forbids it, and not only for a moment; what was known before stays.
     Forbidden,
 }
 
@@ -90,6 +100,7 @@ impl<T: PartialEq> Watched<T> {
     pub fn touch(&mut self, now: Instant) {
         self.health.contact = Some(now);
         self.health.failing = None;
+        self.health.refused = None;
     }
 
     /// The watch failed at `now`, for `why`. `standing` is what that makes of it; an absent kind
@@ -98,14 +109,80 @@ impl<T: PartialEq> Watched<T> {
         self.health.failures += 1;
         let since = self.health.failing.take().map_or(now, |(since, _)| since);
         self.health.failing = Some((since, why));
+        let refused = self.health.refused.take();
         let Some(standing) = standing else { return false };
+        // An answer, if not the one that was hoped for.
+        self.health.contact = Some(now);
+        if matches!(standing, Standing::Forbidden | Standing::Absent) {
+            let (since, times) = refused.map_or((now, 1), |(since, times)| (since, times + 1));
+            self.health.refused = Some((since, times));
+            let listed = self.health.standing == Standing::Listed;
+            let long = now.duration_since(since) >= REFUSED_FOR;
+            // A kind that the API does not know is known from the first answer on, unless it was
+            // there before.
+            let few = standing == Standing::Forbidden && times < REFUSED_TIMES;
+            if (listed && !long) || few {
+                return false;
+            }
+        }
         if standing == Standing::Absent {
             self.objects.clear();
         }
         let changed = self.health.standing != standing;
         self.health.standing = standing;
-        // An answer, if not the one that was hoped for.
-        self.health.contact = Some(now);
         changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refuse(watched: &mut Watched<u8>, now: Instant) -> Standing {
+        watched.fail(Some(Standing::Forbidden), String::new(), now);
+        watched.health.standing
+    }
+
+    #[test]
+    fn a_moment_of_refusals_is_not_believed() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut watched = Watched::default();
+        watched.replace([(Key::default(), 7)].into(), start);
+        for seconds in [1, 2, 4, 8] {
+            assert_eq!(refuse(&mut watched, after(seconds)), Standing::Listed);
+        }
+        watched.touch(after(9));
+        assert_eq!(refuse(&mut watched, after(11)), Standing::Listed);
+        watched.fail(None, "unreachable".to_owned(), after(20));
+        assert_eq!(refuse(&mut watched, after(25)), Standing::Listed);
+        assert_eq!(refuse(&mut watched, after(35)), Standing::Forbidden);
+        assert_eq!(watched.objects().len(), 1, "what was known stays");
+    }
+
+    #[test]
+    fn a_kind_that_was_there_is_gone_only_when_that_lasts() {
+        let start = Instant::now();
+        let mut watched = Watched::default();
+        watched.replace([(Key::default(), 7)].into(), start);
+        let mut gone = |seconds| {
+            let now = start + Duration::from_secs(seconds);
+            watched.fail(Some(Standing::Absent), String::new(), now);
+            (watched.health.standing, watched.objects().len())
+        };
+        assert_eq!(gone(1), (Standing::Listed, 1));
+        assert_eq!(gone(5), (Standing::Listed, 1));
+        assert_eq!(gone(12), (Standing::Absent, 0));
+        let mut never: Watched<u8> = Watched::default();
+        never.fail(Some(Standing::Absent), String::new(), start);
+        assert_eq!(never.health.standing, Standing::Absent);
+    }
+
+    #[test]
+    fn what_was_never_listed_is_forbidden_after_the_second_refusal() {
+        let now = Instant::now();
+        let mut watched = Watched::default();
+        assert_eq!(refuse(&mut watched, now), Standing::Waiting);
+        assert_eq!(refuse(&mut watched, now), Standing::Forbidden);
     }
 }

@@ -132,6 +132,8 @@ rows! {
     AmbientNames => Ambient, "names", "captured DNS", "reply";
     /// The ladder to istiod.
     AmbientIstiod => Ambient, "istiod", "istiod ladder", "every rung";
+    /// The same by its Service's name, as the pod's resolver gives it.
+    AmbientIstiodName => Ambient, "istiod-name", "istiod by name", "every rung";
     /// Capture, as enrolled.
     AmbientCapture => Ambient, "capture", "own capture", "captured";
     /// The pod's own HBONE socket.
@@ -158,6 +160,8 @@ rows! {
     PlainDnsTcp => Plain, "coredns-tcp", "CoreDNS replica by tcp", "reply";
     /// The ladder to istiod.
     PlainIstiod => Plain, "istiod", "istiod ladder", "every rung";
+    /// The same by its Service's name, as CoreDNS gives it.
+    PlainIstiodName => Plain, "istiod-name", "istiod by name", "every rung";
     /// No capture, as not enrolled.
     PlainCapture => Plain, "capture", "own capture", "not captured";
     /// What this node's ztunnel says of itself.

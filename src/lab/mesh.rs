@@ -3,7 +3,7 @@
 mod built;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::lab::cell::{Cell, From, Node};
 use crate::lab::conditions;
 use crate::lab::fault::Fault;
 use crate::lab::istiod::{Istiod, Setup, Tokens};
-use crate::lab::names::Names;
+use crate::lab::names::{Names, istiod_name};
 use crate::lab::plan::{
     self, BRIEF, CANARY, Captured, Experiment, Open, PERMISSIVE, SERVICE, Seat,
 };
@@ -45,6 +45,8 @@ const LONGEST: Duration = Duration::from_secs(32);
 const PACE: usize = 150;
 /// Each node's way to istiod.
 const ISTIOD_PORT: u16 = 15012;
+/// The node whose agents are left to others when asked.
+const EXPORTED: Node = Node(1);
 /// A port that nobody listens on.
 const NOBODY_PORT: u16 = 10054;
 
@@ -83,6 +85,18 @@ struct Start<'a> {
     longest: Duration,
 }
 
+/// An agent that is to be, with what it asks.
+struct Place<'a> {
+    node: Node,
+    from: From,
+    /// The pod it runs in.
+    pod: &'a str,
+    /// What resolv.conf names in that pod.
+    resolver: SocketAddr,
+    istiod: SocketAddr,
+    experiments: Vec<Experiment>,
+}
+
 impl Mesh {
     /// Starts every part, the agents last.
     pub(super) async fn start(
@@ -98,11 +112,7 @@ impl Mesh {
             serve(built.pod(service), &tasks, &servers)?;
         }
         let ztunnels = start_ztunnels(&built, &authority, options.time_scale).await?;
-        let listen = built.istiods.iter().map(|ip| SocketAddr::from((*ip, ISTIOD_PORT))).collect();
-        let setup = Setup { listen, monitoring: None };
-        let tokens = Arc::new(Tokens::default());
-        let (world, signer) = (Arc::clone(&built.world), Arc::clone(&authority));
-        let istiod = Istiod::start(setup, world, signer, tokens).await?;
+        let istiod = start_istiod(&built, &authority).await?;
         let names = Names::start(&addresses, &built).await?;
         let mut decoy = Port::bind(SocketAddr::from((addresses.next(), SERVICE))).await?;
         decoy.set(Gate::Dropped).await?;
@@ -126,9 +136,9 @@ impl Mesh {
         let interval = plans.1;
         let (mut agents, mut cells) = (Vec::new(), Vec::new());
         let began = Instant::now();
-        for plan in plans.0 {
+        for plan in run_here(plans.0, options.export.as_deref())? {
             cells.extend(plan.cells.values().copied());
-            agents.push(start_agent(plan, names.service(), &events, &tasks).await?);
+            agents.push(start_agent(plan, &events, &tasks).await?);
         }
         cells.sort_unstable();
         let other = Arc::new(Authority::new("cluster.local, before the rotation")?);
@@ -172,16 +182,20 @@ impl Mesh {
         self.longest
     }
 
-    /// The first line on the screen.
-    pub(super) fn opening(&self) -> String {
+    /// The first line on the screen; `exported` is where configurations were written.
+    pub(super) fn opening(&self, exported: Option<&Path>) -> String {
+        let exported = exported.map(|directory| {
+            format!(" {EXPORTED}'s agents are yours to run: {}/*.yaml.", directory.display())
+        });
         let metrics = self.agents.first().map(|agent| agent.admin_addr().to_string());
         format!(
             "A mesh of {} nodes on loopback: {} agents, {} cells of the truth table, asked every \
-             {:.1?}. Metrics of the first on http://{}/metrics. Ctrl-C ends it.",
+             {:.1?}.{} Metrics of the first on http://{}/metrics. Ctrl-C ends it.",
             self.ztunnels.len(),
             self.agents.len(),
             self.cells.len(),
             self.interval,
+            exported.unwrap_or_default(),
             metrics.unwrap_or_default(),
         )
     }
@@ -230,25 +244,24 @@ impl Start<'_> {
         let frontend = self.built.pod(&self.built.frontend).ip;
         let node = self.built.layout.frontend;
         let experiments = plan::ingress(node, frontend);
-        let istiod = self.istiod_of(node);
-        seats.push((node, From::Ingress, &self.built.daemon, istiod, experiments));
-        let targets: usize = seats.iter().map(|(.., experiments)| experiments.len()).sum();
+        seats.push(Place {
+            node,
+            from: From::Ingress,
+            pod: &self.built.daemon,
+            resolver: self.names.service(),
+            istiod: self.istiod_of(node),
+            experiments,
+        });
+        let targets: usize = seats.iter().map(|place| place.experiments.len()).sum();
         let light = Duration::from_secs_f64(targets as f64 / PACE as f64);
         let interval = self.options.interval.unwrap_or(light.max(Duration::from_secs(1)));
-        let plans = seats.iter().map(|(node, from, pod, istiod, experiments)| {
-            self.plan((*node, *from, pod), *istiod, experiments, interval)
-        });
+        let plans = seats.iter().map(|place| self.plan(place, interval));
         Ok((plans.collect::<anyhow::Result<_>>()?, interval))
     }
 
-    fn plan(
-        &self,
-        (node, from, pod): (Node, From, &str),
-        istiod: SocketAddr,
-        experiments: &[Experiment],
-        interval: Duration,
-    ) -> anyhow::Result<plan::Plan> {
-        let pod = self.built.pod(pod);
+    fn plan(&self, place: &Place<'_>, interval: Duration) -> anyhow::Result<plan::Plan> {
+        let Place { node, from, resolver, istiod, .. } = *place;
+        let pod = self.built.pod(place.pod);
         let token = self.files.path().join(format!("{}-token", pod.ip));
         std::fs::write(&token, self.istiod.mint(pod))?;
         let applications = pod.ports.iter().filter_map(|port| port.application);
@@ -257,20 +270,18 @@ impl Start<'_> {
             from,
             pod,
             responder: applications.collect(),
+            resolver,
             istiod,
             ca: &self.ca,
             token: &token,
             interval,
             timeout: if from == From::Ambient { self.longest } else { BRIEF },
         };
-        plan::plan(&seat, experiments)
+        plan::plan(&seat, &place.experiments)
     }
 
     /// The ambient agent of `node`: every way leads through its ztunnel.
-    async fn ambient(
-        &self,
-        node: Node,
-    ) -> anyhow::Result<(Node, From, &str, SocketAddr, Vec<Experiment>)> {
+    async fn ambient(&self, node: Node) -> anyhow::Result<Place<'_>> {
         let name = &self.built.ambient[self.index(node)];
         let pod = self.built.pod(name);
         let mut peers = Vec::new();
@@ -289,7 +300,8 @@ impl Start<'_> {
         let monitoring = self.capture(node, pod, service(self.built.monitoring_ip)).await?;
         let nowhere = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 53), SERVICE));
         let istiod = self.capture(node, pod, self.istiod_of(node)).await?;
-        let (names, nobody) = self.names.capture(self.index(node), frontend.ip()).await?;
+        let at = (self.index(node), node);
+        let (names, nobody) = self.names.capture(at, frontend.ip(), istiod.ip()).await?;
         let captured = Captured {
             peers,
             frontend,
@@ -298,13 +310,14 @@ impl Start<'_> {
             nobody,
             decoy: self.capture(node, pod, nowhere).await?,
             istiod,
+            istiod_name: istiod_name(node),
         };
         let experiments = plan::ambient(node, pod, &self.built.frontend_name, &captured);
-        Ok((node, From::Ambient, name, istiod, experiments))
+        Ok(Place { node, from: From::Ambient, pod: name, resolver: names, istiod, experiments })
     }
 
     /// The plain agent of `node`.
-    fn plain(&self, node: Node) -> (Node, From, &str, SocketAddr, Vec<Experiment>) {
+    fn plain(&self, node: Node) -> Place<'_> {
         let peer = |peer| {
             let index = self.index(peer);
             let plain = self.built.pod(&self.built.plain[index]).ip;
@@ -321,10 +334,13 @@ impl Start<'_> {
             nobody: SocketAddr::new(self.built.pod(name).ip, NOBODY_PORT),
             decoy: self.decoy,
             istiod,
+            istiod_name: istiod_name(node),
             ztunnel: IpAddr::V4(self.built.ztunnels[self.index(node)]),
         };
         let named = (self.built.frontend_name.as_str(), self.built.frontend_ip);
-        (node, From::Plain, name, istiod, plan::plain(node, named, &open))
+        let experiments = plan::plain(node, named, &open);
+        let resolver = self.names.service();
+        Place { node, from: From::Plain, pod: name, resolver, istiod, experiments }
     }
 
     /// Where `pod`'s connections to `destination` are captured.
@@ -371,14 +387,39 @@ async fn start_ztunnels(
     Ok(ztunnels)
 }
 
+/// Those of `plans` that are not left to others; with a directory, the rest is written there.
+fn run_here(plans: Vec<plan::Plan>, exported: Option<&Path>) -> anyhow::Result<Vec<plan::Plan>> {
+    let Some(directory) = exported else { return Ok(plans) };
+    let left = |plan: &plan::Plan| plan.node == EXPORTED && plan.from != From::Ingress;
+    let (left, here): (Vec<_>, Vec<_>) = plans.into_iter().partition(left);
+    left.iter().try_for_each(|plan| export(directory, plan))?;
+    Ok(here)
+}
+
+/// Writes `plan` as the configuration of an agent outside this process.
+fn export(directory: &Path, plan: &plan::Plan) -> anyhow::Result<()> {
+    let path = directory.join(format!("{}-{}.yaml", plan.node, plan.from));
+    std::fs::create_dir_all(directory)
+        .and_then(|()| std::fs::write(&path, &plan.yaml))
+        .with_context(|| format!("--export: {}", path.display()))
+}
+
+/// One istiod with an address for each node.
+async fn start_istiod(built: &Built, authority: &Arc<Authority>) -> anyhow::Result<Istiod> {
+    let listen = built.istiods.iter().map(|ip| SocketAddr::from((*ip, ISTIOD_PORT))).collect();
+    let setup = Setup { listen, monitoring: None };
+    let tokens = Arc::new(Tokens::default());
+    let (world, signer) = (Arc::clone(&built.world), Arc::clone(authority));
+    Istiod::start(setup, world, signer, tokens).await
+}
+
 /// An agent that runs `plan`, and whose attempts become `events`.
 async fn start_agent(
     plan: plan::Plan,
-    dns: SocketAddr,
     events: &mpsc::Sender<Event>,
     tasks: &TaskTracker,
 ) -> anyhow::Result<Agent> {
-    let resolver = Resolver::with_nameservers(vec![dns], SearchList::default());
+    let resolver = Resolver::with_nameservers(vec![plan.resolver], SearchList::default());
     let mut agent = Agent::start(plan.config, Some(resolver)).await?;
     let (mut attempts, events, cells) = (agent.follow(), events.clone(), plan.cells);
     tasks.spawn(async move {

@@ -39,7 +39,10 @@ struct View {
 impl Names {
     /// Starts replicas and their Service address; [`Self::capture`] adds each pod's view.
     pub(super) async fn start(addresses: &Addresses, built: &Built) -> anyhow::Result<Self> {
-        let zone = Zone::of(&built.world);
+        let ways = built.nodes().zip(&built.istiods);
+        let zone = ways.fold(Zone::of(&built.world), |zone, (node, ip)| {
+            zone.with(&istiod_name(node), &[IpAddr::V4(*ip)])
+        });
         let mut replicas = Vec::new();
         for _ in 0..REPLICAS {
             let address = SocketAddr::from((addresses.next(), PORT));
@@ -68,23 +71,24 @@ impl Names {
         self.replicas.iter().map(Replica::address).collect()
     }
 
-    /// Starts the view of the ambient pod of the node at `index`, to be called in their order:
-    /// where its resolver is, and where nobody is.
+    /// Starts the view of the ambient pod of `node`, the node at `index`, to be called in their
+    /// order: where its resolver is, and where nobody is.
     pub(super) async fn capture(
         &self,
-        index: usize,
+        (index, node): (usize, Node),
         frontend: IpAddr,
+        istiod: IpAddr,
     ) -> anyhow::Result<(SocketAddr, SocketAddr)> {
         let [resolver, nobody, upstream] = self.next[index].map(|ip| SocketAddr::from((ip, PORT)));
         let origin = hickory_proto::rr::Name::from_ascii("cluster.local.")?;
-        let zone = Zone::new(origin).with(&self.frontend, &[frontend]);
+        let services = BTreeMap::from([
+            (self.frontend.clone(), vec![frontend]),
+            (istiod_name(node), vec![istiod]),
+        ]);
+        let zone =
+            services.iter().fold(Zone::new(origin), |zone, (name, ips)| zone.with(name, ips));
         self.upstreams.lock().await.push(Replica::start(upstream, zone).await?);
-        let setup = CapturedSetup {
-            resolver,
-            decoys: vec![nobody],
-            services: BTreeMap::from([(self.frontend.clone(), vec![frontend])]),
-            upstream,
-        };
+        let setup = CapturedSetup { resolver, decoys: vec![nobody], services, upstream };
         let captured = Captured::start(setup).await.context("a captured view")?;
         self.captured.lock().await.push(View { captured, wrong: upstream.ip() });
         Ok((resolver, nobody))
@@ -119,6 +123,12 @@ impl Names {
         }
         condition
     }
+}
+
+/// The name of istiod on `node`. Loopback has no kube-proxy that would lead one address to where
+/// each node finds istiod, so each has an address, and a name, of its own.
+pub(super) fn istiod_name(node: Node) -> String {
+    format!("istiod-{node}.istio-system.svc.cluster.local")
 }
 
 fn replica_condition(faults: &[Fault], number: u16) -> ReplicaCondition {

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, ISTIOD_PORT};
 use crate::lab::cell::{Cell, From, Node, Row, To};
 use crate::lab::world::{Pod, TRUST_DOMAIN};
 use crate::spec::Ask;
 use crate::target::TargetName;
 
+/// Metrics and health of the lab's agents.
+const ADMIN: u16 = 9850;
 /// The responder's permissive port.
 pub(super) const PERMISSIVE: u16 = 9851;
 /// The responder's STRICT canary port.
@@ -43,6 +45,8 @@ pub(super) struct Seat<'a> {
     pub(super) pod: &'a Pod,
     /// Where its responder listens, if it has one.
     pub(super) responder: Vec<SocketAddr>,
+    /// What resolv.conf names in it.
+    pub(super) resolver: SocketAddr,
     /// Where it finds istiod.
     pub(super) istiod: SocketAddr,
     /// The trust bundle.
@@ -57,8 +61,16 @@ pub(super) struct Seat<'a> {
 
 /// A configuration with the cells of its targets.
 pub(super) struct Plan {
+    /// Node.
+    pub(super) node: Node,
+    /// Which of the node's probers.
+    pub(super) from: From,
+    /// The configuration as a user would write it.
+    pub(super) yaml: String,
     /// What the agent runs by.
     pub(super) config: Config,
+    /// Where it has names resolved.
+    pub(super) resolver: SocketAddr,
     /// Cells by target.
     pub(super) cells: BTreeMap<TargetName, Cell>,
 }
@@ -83,7 +95,8 @@ pub(super) fn plan(seat: &Seat<'_>, experiments: &[Experiment]) -> anyhow::Resul
         let name = experiment.cell.target_name().parse().expect("made of row and node names");
         (name, experiment.cell)
     };
-    Ok(Plan { config, cells: experiments.iter().map(named).collect() })
+    let cells = experiments.iter().map(named).collect();
+    Ok(Plan { node: seat.node, from: seat.from, yaml, config, resolver: seat.resolver, cells })
 }
 
 fn yaml(seat: &Seat<'_>, experiments: &[Experiment]) -> String {
@@ -92,7 +105,7 @@ fn yaml(seat: &Seat<'_>, experiments: &[Experiment]) -> String {
     let mut yaml = format!(
         "node: {node}
 vantage: {vantage}
-admin: {{ listen: \"{ip}:0\" }}
+admin: {{ listen: \"{ip}:{ADMIN}\" }}
 defaults: {{ interval: {interval}ms, timeout: {timeout}ms, max_in_flight: {in_flight} }}
 mesh:
   istiod: \"{istiod}\"
@@ -143,6 +156,8 @@ pub(super) struct Captured {
     pub(super) decoy: SocketAddr,
     /// istiod.
     pub(super) istiod: SocketAddr,
+    /// Its name, and where the pod's resolver is told by it.
+    pub(super) istiod_name: String,
 }
 
 /// The experiments of an ambient agent in `pod` on `node`.
@@ -182,7 +197,7 @@ pub(super) fn ambient(
             format!("address: \"http://{permissive}/echo\", mtu: {{}}, timeout: 2s, via: pod_ip"),
         );
     }
-    let Captured { names, nobody, decoy, istiod, frontend: address, .. } = captured;
+    let Captured { names, nobody, decoy, istiod, istiod_name, frontend: address, .. } = captured;
     add(
         Row::AmbientNames,
         To::Alone,
@@ -191,11 +206,11 @@ pub(super) fn ambient(
             address.ip()
         ),
     );
-    add(
-        Row::AmbientIstiod,
-        To::Alone,
-        format!("address: \"{istiod}\", timeout: 2s, interval: 5s, istiod: {{}}"),
-    );
+    for (row, address) in
+        [(Row::AmbientIstiod, istiod.to_string()), (Row::AmbientIstiodName, by_name(istiod_name))]
+    {
+        add(row, To::Alone, ladder(&address));
+    }
     add(
         Row::AmbientCapture,
         To::Alone,
@@ -232,6 +247,8 @@ pub(super) struct Open<'a> {
     pub(super) decoy: SocketAddr,
     /// istiod.
     pub(super) istiod: SocketAddr,
+    /// Its name.
+    pub(super) istiod_name: String,
     /// This node's ztunnel.
     pub(super) ztunnel: IpAddr,
 }
@@ -286,12 +303,12 @@ pub(super) fn plain(node: Node, frontend: (&str, IpAddr), open: &Open<'_>) -> Ve
             );
         }
     }
-    let Open { nobody, decoy, istiod, ztunnel, .. } = open;
-    add(
-        Row::PlainIstiod,
-        To::Alone,
-        format!("address: \"{istiod}\", timeout: 2s, interval: 5s, istiod: {{}}"),
-    );
+    let Open { nobody, decoy, istiod, istiod_name, ztunnel, .. } = open;
+    for (row, address) in
+        [(Row::PlainIstiod, istiod.to_string()), (Row::PlainIstiodName, by_name(istiod_name))]
+    {
+        add(row, To::Alone, ladder(&address));
+    }
     add(
         Row::PlainCapture,
         To::Alone,
@@ -301,6 +318,16 @@ pub(super) fn plain(node: Node, frontend: (&str, IpAddr), open: &Open<'_>) -> Ve
     );
     add(Row::PlainZtunnel, To::Alone, format!("address: \"{ztunnel}\", ztunnel: {{}}"));
     list
+}
+
+/// The keys of a ladder to istiod.
+fn ladder(address: &str) -> String {
+    format!("address: \"{address}\", timeout: 2s, interval: 5s, istiod: {{}}")
+}
+
+/// A name that is looked up as it is, on istiod's port.
+fn by_name(name: &str) -> String {
+    format!("{name}.:{ISTIOD_PORT}")
 }
 
 /// The one experiment of the tunnel daemon.

@@ -4,7 +4,7 @@
 //! Source: the signature table of a real mesh. Where loopback differs, the rule says so.
 
 use crate::expectation::Verdict::{self, Inconclusive, Violated};
-use crate::failure::Phase::{self, Connect, Processing, Tls, Transfer, Tunnel};
+use crate::failure::Phase::{self, Connect, Processing, Resolve, Tls, Transfer, Tunnel};
 use crate::failure::Reason;
 use crate::lab::cell::{Cell, Node, Row, To};
 use crate::lab::fault::{Fault, Kind, Victim};
@@ -132,8 +132,13 @@ const PLAINTEXT: &[Row] =
 const HBONE: &[Row] = &[Row::PlainHbone, Row::PlainHboneCanary, Row::PlainCertificate];
 /// HBONE from outside with a certificate.
 const TUNNELS: &[Row] = &[Row::PlainHbone, Row::PlainHboneCanary];
+/// The ladders from the mesh.
+const AMBIENT_LADDERS: &[Row] = &[Row::AmbientIstiod, Row::AmbientIstiodName];
+/// The ladders from outside.
+const PLAIN_LADDERS: &[Row] = &[Row::PlainIstiod, Row::PlainIstiodName];
 /// The ladders of both sides.
-const LADDERS: &[Row] = &[Row::AmbientIstiod, Row::PlainIstiod];
+const LADDERS: &[Row] =
+    &[Row::AmbientIstiod, Row::AmbientIstiodName, Row::PlainIstiod, Row::PlainIstiodName];
 
 /// The first rule that fits a cell decides.
 const RULES: &[Rule] = &[
@@ -155,6 +160,13 @@ const RULES: &[Rule] = &[
         End::From,
         &[Row::AmbientIstiod],
         REFUSED,
+    ),
+    violated(
+        &[Kind::ZtunnelDead, Kind::ListenersMissing],
+        End::From,
+        &[Row::AmbientIstiodName],
+        // As with the captured view; the name may have been resolved before.
+        &[(Resolve, Reason::Refused), (Resolve, Reason::Timeout), (Connect, Reason::Refused)],
     ),
     violated(
         &[Kind::ZtunnelDead, Kind::ListenersMissing],
@@ -184,6 +196,12 @@ const RULES: &[Rule] = &[
     // A ztunnel that accepts, or whose kernel does, and says nothing.
     violated(&[Kind::ZtunnelFrozen, Kind::ZtunnelMute], End::From, CAPTURED, UNANSWERED),
     violated(&[Kind::ZtunnelFrozen, Kind::ZtunnelMute], End::From, &[Row::AmbientIstiod], UNSHAKEN),
+    violated(
+        &[Kind::ZtunnelFrozen, Kind::ZtunnelMute],
+        End::From,
+        &[Row::AmbientIstiodName],
+        &[(Resolve, Reason::Timeout), (Tls, Reason::Timeout)],
+    ),
     violated(
         &[Kind::ZtunnelFrozen, Kind::ZtunnelMute],
         End::From,
@@ -220,7 +238,7 @@ const RULES: &[Rule] = &[
     unsure(&[Kind::ZtunnelNoCertificate], End::To, DROPPED),
     // A ztunnel that does not know who calls: 5 s of silence, then the end.
     violated(&[Kind::ZtunnelStaleXds], End::From, CAPTURED, DROPPED),
-    violated(&[Kind::ZtunnelStaleXds], End::From, &[Row::AmbientIstiod], HANDSHAKE_ENDED),
+    violated(&[Kind::ZtunnelStaleXds], End::From, AMBIENT_LADDERS, HANDSHAKE_ENDED),
     violated(&[Kind::ZtunnelStaleXds], End::From, &[Row::AmbientOwnHbone], HANDSHAKE_ENDED),
     violated(&[Kind::ZtunnelStaleXds], End::To, MESH, DROPPED),
     violated(&[Kind::ZtunnelStaleXds], End::To, PLAINTEXT, DROPPED),
@@ -329,16 +347,16 @@ const RULES: &[Rule] = &[
     violated(&[Kind::MtuBlackhole], End::From, &[Row::AmbientLarge], LARGE_LOST),
     violated(&[Kind::MtuBlackhole], End::To, &[Row::AmbientLarge], LARGE_LOST),
     // The ladder to istiod, and DNS.
-    violated(&[Kind::IstiodUnreachable], End::From, &[Row::PlainIstiod], REFUSED),
-    violated(&[Kind::IstiodUnreachable], End::From, &[Row::AmbientIstiod], HANDSHAKE_ENDED),
+    violated(&[Kind::IstiodUnreachable], End::From, PLAIN_LADDERS, REFUSED),
+    violated(&[Kind::IstiodUnreachable], End::From, AMBIENT_LADDERS, HANDSHAKE_ENDED),
     violated(
         &[Kind::IstiodStale],
         End::From,
-        &[Row::AmbientIstiod],
+        AMBIENT_LADDERS,
         &[(Processing, Reason::WorkloadMismatch)],
     ),
-    violated(&[Kind::IstiodDown], End::Any, &[Row::PlainIstiod], REFUSED),
-    violated(&[Kind::IstiodDown], End::Any, &[Row::AmbientIstiod], HANDSHAKE_ENDED),
+    violated(&[Kind::IstiodDown], End::Any, PLAIN_LADDERS, REFUSED),
+    violated(&[Kind::IstiodDown], End::Any, AMBIENT_LADDERS, HANDSHAKE_ENDED),
     violated(&[Kind::IstiodSilent], End::Any, LADDERS, UNSHAKEN),
     violated(&[Kind::IstiodCaDown], End::Any, LADDERS, &[(Processing, Reason::GrpcStatus)]),
     violated(&[Kind::IstiodWrongRoot], End::Any, LADDERS, &[(Tls, Reason::CertUntrusted)]),
@@ -355,6 +373,19 @@ const RULES: &[Rule] = &[
         End::To,
         &[Row::PlainDnsUdp, Row::PlainDnsTcp],
         &[(Processing, Reason::Servfail)],
+    ),
+    // Through the Service address, which goes on asking a replica that does not answer.
+    maybe(
+        &[Kind::CorednsDown, Kind::CorednsSilent],
+        End::Any,
+        &[Row::PlainIstiodName],
+        &[(Resolve, Reason::Timeout)],
+    ),
+    maybe(
+        &[Kind::CorednsServfail],
+        End::Any,
+        &[Row::PlainIstiodName],
+        &[(Resolve, Reason::Servfail)],
     ),
     violated(
         &[Kind::DnsDiffers],

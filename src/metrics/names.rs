@@ -19,6 +19,11 @@ pub(super) const ZTUNNEL_READY: &str = "meshprobe_ztunnel_ready";
 pub(super) const IDENTITY_EXPIRY: &str = "meshprobe_identity_certificate_expiry_timestamp_seconds";
 pub(super) const IDENTITY_RENEWALS: &str = "meshprobe_identity_renewals_total";
 pub(super) const IDENTITY_ROOTS: &str = "meshprobe_identity_trusted_roots";
+pub(super) const PLAN_APPLIED: &str = "meshprobe_plan_applied_timestamp_seconds";
+pub(super) const PLAN_CONFIRMED: &str = "meshprobe_plan_confirmed_timestamp_seconds";
+pub(super) const PLAN_TARGETS: &str = "meshprobe_plan_targets";
+pub(super) const PLAN_REJECTED: &str = "meshprobe_plan_rejected_total";
+pub(super) const CONTROLLERS: &str = "meshprobe_controllers_connected";
 pub(super) const BUILD_INFO: &str = "meshprobe_build_info";
 pub(super) const LAST_RELOAD: &str = "meshprobe_config_last_reload_successful";
 pub(super) const LAST_RELOAD_TIME: &str = "meshprobe_config_last_reload_success_timestamp_seconds";
@@ -27,6 +32,18 @@ pub(super) const PROBE_REQUESTS: &str = "meshprobe_probe_requests_total";
 pub(super) const RESPONDER_CONNECTIONS: &str = "meshprobe_responder_connections";
 pub(super) const RESPONDER_REQUESTS: &str = "meshprobe_responder_requests_total";
 pub(super) const RESPONDER_REJECTED: &str = "meshprobe_responder_rejected_total";
+pub(super) const SYNCED: &str = "meshprobe_controller_synced";
+pub(super) const NODES: &str = "meshprobe_controller_nodes";
+pub(super) const AGENTS: &str = "meshprobe_controller_agents";
+pub(super) const AGENTS_CONNECTED: &str = "meshprobe_controller_agents_connected";
+pub(super) const FINDINGS: &str = "meshprobe_controller_findings";
+pub(super) const UNKNOWN: &str = "meshprobe_controller_unknown";
+pub(super) const DISCOVERY_STALE: &str = "meshprobe_controller_discovery_stale_seconds";
+pub(super) const LEADER: &str = "meshprobe_controller_leader";
+pub(super) const EVENTS: &str = "meshprobe_controller_events_total";
+pub(super) const PLAN_REQUESTS: &str = "meshprobe_controller_plan_requests_total";
+pub(super) const WINDOWS_PULLED: &str = "meshprobe_controller_window_pulls_total";
+pub(super) const CONNECTIONS: &str = "meshprobe_controller_connections_total";
 
 /// What a metric is to Prometheus.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +82,11 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (IDENTITY_EXPIRY, Kind::Gauge, "End of validity of the agent's own mesh certificate."),
     (IDENTITY_RENEWALS, Kind::Counter, "Certificates that the agent asked for, by result."),
     (IDENTITY_ROOTS, Kind::Gauge, "Roots of the mesh that the agent trusts."),
+    (PLAN_APPLIED, Kind::Gauge, "When the plan was taken that is followed now."),
+    (PLAN_CONFIRMED, Kind::Gauge, "When a controller last said what the plan is."),
+    (PLAN_TARGETS, Kind::Gauge, "Targets of the plan that are probed."),
+    (PLAN_REJECTED, Kind::Counter, "Plans that were refused as a whole."),
+    (CONTROLLERS, Kind::Gauge, "Controllers that the agent is connected to."),
     (BUILD_INFO, Kind::Gauge, "1, with the version of meshprobe."),
     (LAST_RELOAD, Kind::Gauge, "Whether the last configuration read was good."),
     (LAST_RELOAD_TIME, Kind::Gauge, "When a good configuration was last read."),
@@ -76,6 +98,26 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
         RESPONDER_REJECTED,
         Kind::Counter,
         "Connections and requests that the responder turned away, by cause.",
+    ),
+    (
+        SYNCED,
+        Kind::Gauge,
+        "Whether the cluster was read completely once, so that plans can be served.",
+    ),
+    (NODES, Kind::Gauge, "Nodes of the cluster."),
+    (AGENTS, Kind::Gauge, "Agents' pods in the cluster, by vantage."),
+    (AGENTS_CONNECTED, Kind::Gauge, "Agents that are connected to this controller."),
+    (FINDINGS, Kind::Gauge, "What was asked for and cannot be had, by reason."),
+    (UNKNOWN, Kind::Gauge, "What is not probed because nobody can say what must come back."),
+    (DISCOVERY_STALE, Kind::Gauge, "How long ago the quietest watch was last heard of."),
+    (LEADER, Kind::Gauge, "Whether this controller holds the Lease and writes Events."),
+    (EVENTS, Kind::Counter, "Events, by result."),
+    (PLAN_REQUESTS, Kind::Counter, "Plans that agents asked for, by HTTP status."),
+    (WINDOWS_PULLED, Kind::Counter, "Windows that were asked of agents, by result."),
+    (
+        CONNECTIONS,
+        Kind::Counter,
+        "Connections to the control channel, by result: accepted, failed, refused.",
     ),
 ];
 

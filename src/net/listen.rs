@@ -1,7 +1,7 @@
 //! Sockets that wait for others.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -30,6 +30,20 @@ fn one(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+/// Binds a UDP socket to `address`, for tokio or whoever drives it; `[::]` serves IPv4 too.
+///
+/// `receive_buffer`, bytes, is asked of the kernel, which gives at most `net.core.rmem_max`.
+pub fn bind_udp(address: SocketAddr, receive_buffer: usize) -> io::Result<UdpSocket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_recv_buffer_size(receive_buffer)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
 }
 
 /// Raises this process's limit of open files as far as it may itself.

@@ -100,9 +100,16 @@ impl Resolver {
     /// Hosts file first. Then each name of the search list is asked for the preferred family, and
     /// for the other one when that may serve and the name has no address of the preferred.
     pub async fn resolve(&self, name: &str, ip: IpPreference) -> Result<IpAddr, Fault> {
+        let all = self.resolve_all(name, ip).await?;
+        Ok(*all.first().expect("no address is an error"))
+    }
+
+    /// Every address of `name` in the family that [`Self::resolve`] would choose, in the order of
+    /// the answer; at least one. Bounded by the caller's deadline only.
+    pub async fn resolve_all(&self, name: &str, ip: IpPreference) -> Result<Vec<IpAddr>, Fault> {
         let names = self.search.expand(name)?;
         if let Some(address) = self.local_address(&dns::absolute(name)?, ip) {
-            return Ok(address);
+            return Ok(vec![address]);
         }
         let server = self
             .nameserver()
@@ -112,8 +119,8 @@ impl Resolver {
         for name in names {
             for family in families(ip) {
                 let question = Question { name: name.clone(), qtype: qtype(family) };
-                let fault = match first_address(server, &question).await {
-                    Ok(address) => return Ok(address),
+                let fault = match addresses(server, &question).await {
+                    Ok(addresses) => return Ok(addresses),
                     Err(fault) => fault,
                 };
                 let nodata = fault.reason == Reason::Nodata;
@@ -173,7 +180,7 @@ fn qtype(family: IpFamily) -> Qtype {
     }
 }
 
-async fn first_address(server: SocketAddr, question: &Question) -> Result<IpAddr, Fault> {
+async fn addresses(server: SocketAddr, question: &Question) -> Result<Vec<IpAddr>, Fault> {
     let reply = ask(server, question).await.map_err(|fault| {
         let detail = format!("{} from {server}: {}", question.name_text(), fault.detail);
         Fault::new(fault.reason, detail)
@@ -183,12 +190,14 @@ async fn first_address(server: SocketAddr, question: &Question) -> Result<IpAddr
         let detail = format!("{rcode} for {} from {server}", question.name_text());
         return Err(Fault::new(rcode.reason(), detail));
     }
-    let first = reply.answers(question)?.first().and_then(|it| it.ip());
-    first.ok_or_else(|| {
+    let all: Vec<IpAddr> =
+        reply.answers(question)?.iter().filter_map(|answer| answer.ip()).collect();
+    if all.is_empty() {
         let qtype = question.qtype.as_str();
         let detail = format!("{} has no {qtype} at {server}", question.name_text());
-        Fault::new(Reason::Nodata, detail)
-    })
+        return Err(Fault::new(Reason::Nodata, detail));
+    }
+    Ok(all)
 }
 
 /// One datagram; over TCP again when its reply was truncated.

@@ -159,11 +159,12 @@ impl IstiodProbe {
         told: &mut Option<crate::outcome::CsrFacts>,
     ) -> Result<(), Fault> {
         let token = Token::read(&self.module.token).await?;
-        let request = tls::Request::new(&checks::spiffe_id(pod))?;
+        let id = checks::spiffe_id(&self.module.trust_domain, pod);
+        let request = tls::Request::new(&id)?;
         turn.used(Instant::now());
         let cluster = &self.module.cluster_id;
         let csr = request.csr_pem();
         let signed = session.create_certificate(&token, cluster, csr, THROWAWAY_VALIDITY).await?;
-        checks::certificate(&self.client, &request, &signed, pod, told)
+        checks::certificate(&self.client, &request, &signed, &id, told)
     }
 }

@@ -24,6 +24,7 @@ pub(super) async fn attempt(
     max_lag: Duration,
     stop: &CancellationToken,
 ) -> Attempt {
+    let began = Instant::now();
     let mut outcome = run(&target.probe, stop).await;
     if lag > max_lag {
         spoil(&mut outcome, lag, max_lag);
@@ -34,7 +35,8 @@ pub(super) async fn attempt(
         }
         _ => None,
     };
-    target.judged(outcome, control.as_ref(), lag)
+    let attempt = target.judged(outcome, control.as_ref(), lag);
+    if target.settles_after(began) { attempt.unsettled() } else { attempt }
 }
 
 /// Silence where a denial is stated says something only beside a control, whatever the silence

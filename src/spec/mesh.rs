@@ -43,6 +43,8 @@ pub struct IstiodModule {
     pub token: PathBuf,
     /// gRPC metadata `clusterid`.
     pub cluster_id: String,
+    /// Trust domain of the identity that istiod must sign for.
+    pub trust_domain: String,
     /// Who asks; without it the ladder ends at `http2`.
     pub pod: Option<PodIdentity>,
     /// Whether xDS is asked.

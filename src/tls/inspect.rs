@@ -25,13 +25,13 @@ const MAX_NAME: usize = 2048;
 /// Fills `facts` with everything that `chain` tells, leaf first; the digest of the whole is the
 /// caller's.
 pub(super) fn describe(chain: &[CertificateDer<'_>], facts: &mut TlsFacts) {
-    facts.chain = chain.iter().filter_map(certificate).collect();
+    let parsed: Vec<_> = chain.iter().map(|der| Some((der, parse(der)?))).collect();
+    facts.chain = parsed.iter().flatten().map(|(der, it)| certificate(der, it)).collect();
     facts.not_before = facts.chain.iter().map(|certificate| certificate.not_before).max();
     facts.not_after = facts.chain.iter().map(|certificate| certificate.not_after).min();
-    let leaf = chain.first().map(|leaf| X509Certificate::from_der(leaf));
-    if let Some(Ok((_, leaf))) = leaf {
-        facts.peer_names = names(&leaf).filter_map(host_name).take(MAX_NAMES).collect();
-        facts.peer_spiffe_id = names(&leaf).find_map(spiffe_id).map(printable);
+    if let Some(Some((_, leaf))) = parsed.first() {
+        facts.peer_names = names(leaf).filter_map(host_name).take(MAX_NAMES).collect();
+        facts.peer_spiffe_id = names(leaf).find_map(spiffe_id).map(printable);
     }
 }
 
@@ -39,15 +39,19 @@ pub(super) fn describe(chain: &[CertificateDer<'_>], facts: &mut TlsFacts) {
 pub(super) fn sha256<'a>(certificates: impl Iterator<Item = &'a CertificateDer<'a>>) -> String {
     let mut context = Context::new(&SHA256);
     certificates.for_each(|certificate| context.update(certificate));
-    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let nibble = |nibble| char::from_digit(u32::from(nibble), 16).expect("below 16");
+    let bytes = context.finish();
+    bytes.as_ref().iter().flat_map(|byte| [nibble(byte >> 4), nibble(byte & 15)]).collect()
+}
+
+/// SHA-256 of `bytes`, lower-case hex.
+pub fn digest(bytes: &[u8]) -> String {
+    sha256(std::iter::once(&CertificateDer::from(bytes)))
 }
 
 /// Whether `id` is among the URIs of `certificate`'s subjectAltNames.
 pub(super) fn has_spiffe_id(certificate: &CertificateDer<'_>, id: &str) -> bool {
-    match X509Certificate::from_der(certificate) {
-        Ok((_, certificate)) => names(&certificate).filter_map(spiffe_id).any(|shown| shown == id),
-        Err(_) => false,
-    }
+    parse(certificate).is_some_and(|it| names(&it).filter_map(spiffe_id).any(|shown| shown == id))
 }
 
 /// Checks that the leaf and every certificate above it but a self-signed root have at least
@@ -58,18 +62,19 @@ pub(super) fn check_remaining(
     now: SystemTime,
 ) -> Result<(), Fault> {
     for (index, der) in chain.iter().enumerate() {
-        let Some(certificate) = certificate(der) else {
+        let Some(parsed) = parse(der) else {
             let detail = format!("certificate {index} of the chain cannot be read, nor its dates");
             return Err(Fault::new(Reason::CertUntrusted, detail));
         };
-        let CertificateFacts { subject, issuer, not_before, not_after, .. } = certificate;
-        if index > 0 && subject == issuer {
+        if index > 0 && parsed.subject().as_raw() == parsed.issuer().as_raw() {
             continue;
         }
+        let (not_before, not_after) = validity(&parsed);
         let validity = not_after.duration_since(not_before).unwrap_or_default();
         let left = not_after.duration_since(now).unwrap_or_default();
         let share = if validity.is_zero() { 0.0 } else { left.div_duration_f64(validity) };
         if share < min {
+            let subject = printable(&parsed.subject().to_string());
             let detail =
                 format!("{share:.3} of the validity of `{subject}` is left, expected {min}");
             return Err(Fault::new(Reason::CertExpiring, shorten(detail)));
@@ -104,15 +109,24 @@ pub(super) fn explain(fault: Fault, facts: &TlsFacts, verify: &Verify, now: Syst
     }
 }
 
-fn certificate(der: &CertificateDer<'_>) -> Option<CertificateFacts> {
-    let (_, parsed) = X509Certificate::from_der(der).ok()?;
-    Some(CertificateFacts {
+fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
+    X509Certificate::from_der(der).ok().map(|(_, parsed)| parsed)
+}
+
+fn certificate(der: &CertificateDer<'_>, parsed: &X509Certificate<'_>) -> CertificateFacts {
+    let (not_before, not_after) = validity(parsed);
+    CertificateFacts {
         subject: printable(&parsed.subject().to_string()),
         issuer: printable(&parsed.issuer().to_string()),
-        not_before: time(parsed.validity().not_before.timestamp()),
-        not_after: time(parsed.validity().not_after.timestamp()),
+        not_before,
+        not_after,
         sha256: sha256(std::iter::once(der)),
-    })
+    }
+}
+
+fn validity(parsed: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
+    let validity = parsed.validity();
+    (time(validity.not_before.timestamp()), time(validity.not_after.timestamp()))
 }
 
 fn names<'a>(certificate: &'a X509Certificate<'_>) -> impl Iterator<Item = &'a GeneralName<'a>> {
@@ -175,7 +189,8 @@ mod tests {
 
     #[test]
     fn control_characters_of_a_subject_are_not_kept() {
-        let facts = certificate(&leaf()).expect("parsable");
+        let leaf = leaf();
+        let facts = certificate(&leaf, &parse(&leaf).expect("parsable"));
         assert!(facts.subject.contains("red"), "{}", facts.subject);
         assert!(!facts.subject.contains(char::is_control), "{}", facts.subject);
     }

@@ -2,6 +2,8 @@
 
 #[path = "bad/agent.rs"]
 mod agent;
+#[path = "bad/controller.rs"]
+mod controller;
 #[path = "bad/mesh.rs"]
 mod mesh;
 #[path = "bad/modules.rs"]

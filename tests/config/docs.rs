@@ -9,6 +9,7 @@ admin: {frequency: 5}
 responder: {frequency: 5}
 limits: {frequency: 5}
 defaults: {frequency: 5}
+controller: {frequency: 5}
 mesh: {frequency: 5, pod: {frequency: 5}}
 modules:
   dns: {dns: {frequency: 5, search: {domains: [], frequency: 5}}, frequency: 5}

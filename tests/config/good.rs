@@ -239,3 +239,18 @@ fn the_example_is_good() {
     let whole = text.replace("\n  # - ", "\n  - ").replace("\n  #   ", "\n    ");
     assert!(good(&whole).targets.len() >= config.targets.len() + 3, "{whole}");
 }
+
+#[test]
+fn controllers_are_where_they_are_deployed_unless_stated_otherwise() {
+    assert_eq!(good("targets: []").controllers, None);
+    let usual = good("controller:").controllers.expect("it is there");
+    let addresses: Vec<_> = usual.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["meshprobe-controller-channel.meshprobe-plain.svc:9854"]);
+    assert_eq!((usual.key, usual.cache), (None, None));
+    let text = "controller: {addresses: [10.0.0.1, 'c:1', '[::1]:2'], key: /k, cache: /c/p.json}";
+    let stated = good(text).controllers.expect("it is there");
+    let addresses: Vec<_> = stated.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["10.0.0.1:9854", "c:1", "[::1]:2"]);
+    assert_eq!(stated.key, Some(PathBuf::from("/k")));
+    assert_eq!(stated.cache, Some(PathBuf::from("/c/p.json")));
+}

@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use meshprobe::config::{
-    AdminConfig, Config, Identity, Limits, MeshConfig, Origins, ResponderConfig,
+    AdminConfig, Config, ControllersConfig, Identity, Limits, MeshConfig, Origins, ResponderConfig,
 };
 use meshprobe::expectation::Expectation;
 use meshprobe::failure::Phase;
@@ -360,6 +360,11 @@ fn control(name: TargetName, denied: &Ask) -> TargetSpec {
     }
 }
 
+fn controllers() -> impl Strategy<Value = ControllersConfig> {
+    (vec(endpoint(), 1..4), option::of(file()), option::of(file()))
+        .prop_map(|(addresses, key, cache)| ControllersConfig { addresses, key, cache })
+}
+
 fn responder() -> BoxedStrategy<ResponderConfig> {
     let listen = prop::collection::hash_set(address(), 1..4);
     let idle = millis(1000..=86_400_000);
@@ -401,13 +406,15 @@ fn config() -> BoxedStrategy<Config> {
         let targets = vec(target(&mesh), 0..4).prop_map(connected);
         (modules, targets, Just(mesh))
     });
-    let responder = option::of(responder());
-    let parts = (identity, admin, responder, limits, buckets, file(), asked);
+    let servers = (option::of(responder()), option::of(controllers()));
+    let parts = (identity, admin, servers, limits, buckets, file(), asked);
     parts
-        .prop_map(|(identity, admin, responder, limits, buckets, resolv_conf, asked)| {
+        .prop_map(|(identity, admin, servers, limits, buckets, resolv_conf, asked)| {
+            let (responder, controllers) = servers;
             let (modules, targets, mesh) = asked;
             Config {
                 mesh,
+                controllers,
                 identity,
                 admin,
                 responder,

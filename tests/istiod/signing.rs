@@ -2,9 +2,10 @@
 
 use meshprobe::failure::Reason;
 use meshprobe::outcome::{CsrFacts, Rung};
+use meshprobe::spec::IstiodModule;
 
 use super::server::{Conduct, SPIFFE_ID};
-use super::support::{Mesh, assert_broken, ladder};
+use super::support::{Mesh, PATIENCE, assert_broken, ladder};
 
 async fn signed(conduct: Conduct, reason: Reason) -> (String, CsrFacts) {
     let mesh = Mesh::start().await;
@@ -24,6 +25,21 @@ async fn a_leaf_under_an_unknown_root_is_untrusted() {
 async fn a_leaf_for_another_identity_is_a_mismatch() {
     let (told, _) = signed(Conduct::OtherIdentity, Reason::CertNameMismatch).await;
     assert!(told.contains("ns/default/sa/thief") && told.contains("ns/monitoring"), "{told}");
+}
+
+#[tokio::test]
+async fn a_leaf_of_another_trust_domain_is_a_mismatch() {
+    let mesh = Mesh::start().await;
+    let module = IstiodModule { trust_domain: "elsewhere.example".to_owned(), ..mesh.module() };
+    let outcome = mesh.prepare(module, PATIENCE).attempt().await;
+    let told = &assert_broken(&outcome, Rung::Csr, Reason::CertNameMismatch).detail;
+    assert_eq!(
+        told,
+        &format!(
+            "istiod signed for {SPIFFE_ID}, expected {}",
+            SPIFFE_ID.replace("cluster.local", "elsewhere.example")
+        )
+    );
 }
 
 #[tokio::test]

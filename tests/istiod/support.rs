@@ -64,6 +64,7 @@ impl Mesh {
             },
             token: self.token(),
             cluster_id: "Kubernetes".to_owned(),
+            trust_domain: "cluster.local".to_owned(),
             pod: Some(pod()),
             xds: true,
             workload: ExpectedWorkload { hbone: Some(false), node: Some("node-1".to_owned()) },

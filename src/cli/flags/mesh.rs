@@ -24,6 +24,9 @@ pub(crate) struct MeshFlags {
     /// Cluster that istiod knows this pod's by.
     #[arg(long, value_name = "ID", default_value = config::CLUSTER_ID)]
     pub(crate) cluster_id: String,
+    /// Trust domain of the mesh.
+    #[arg(long, value_name = "DOMAIN", default_value = config::TRUST_DOMAIN)]
+    pub(crate) trust_domain: String,
     /// Verify nothing; still tell what was shown.
     #[arg(long, short = 'k')]
     pub(crate) insecure: bool,
@@ -73,9 +76,6 @@ pub(crate) struct HboneFlags {
     /// Name that istiod's certificate must carry.
     #[arg(long, value_name = "NAME", default_value = config::ISTIOD_NAME)]
     pub(crate) server_name: String,
-    /// Trust domain of the mesh.
-    #[arg(long, value_name = "DOMAIN", default_value = config::TRUST_DOMAIN)]
-    pub(crate) trust_domain: String,
     /// Who terminates the tunnel: a waypoint, or a pod behind the hostname of the URL; port 15008
     /// unless given. Default: the URL's host.
     #[arg(long, value_name = "HOST[:PORT]", value_parser = words::hbone)]

@@ -55,7 +55,7 @@ pub(super) fn hbone(flags: HboneFlags, world: &World) -> Result<Request, Misuse>
         ca: flags.mesh.ca,
         token: flags.mesh.token,
         cluster_id: flags.mesh.cluster_id,
-        trust_domain: flags.trust_domain,
+        trust_domain: flags.mesh.trust_domain,
         pod,
         certificate: credentialed,
     };
@@ -91,6 +91,7 @@ pub(super) fn istiod(flags: IstiodFlags, world: &World) -> Result<Request, Misus
         },
         token: flags.mesh.token,
         cluster_id: flags.mesh.cluster_id,
+        trust_domain: flags.mesh.trust_domain,
         pod,
         xds,
         workload: if xds { expected } else { ExpectedWorkload::default() },

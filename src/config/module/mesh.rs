@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::decode::{Field, Fields};
-use crate::config::mesh::{CLUSTER_ID, Given, ISTIOD_NAME, TOKEN};
+use crate::config::mesh::{CLUSTER_ID, Given, ISTIOD_NAME, TOKEN, TRUST_DOMAIN, trust_domain};
 use crate::config::module::{http, ip, tls};
 use crate::config::quantity::print_size;
 use crate::config::server::{is_label, set};
@@ -102,6 +102,8 @@ pub(super) fn istiod(fields: &mut Fields<'_>, given: &Given) -> IstiodModule {
         tls,
         token: mesh.map_or_else(|| TOKEN.into(), |mesh| mesh.token.clone()),
         cluster_id: mesh.map_or_else(|| CLUSTER_ID.to_owned(), |mesh| mesh.cluster_id.clone()),
+        trust_domain: mesh
+            .map_or_else(|| TRUST_DOMAIN.to_owned(), |mesh| mesh.trust_domain.clone()),
         pod: mesh.and_then(|mesh| mesh.pod.clone()),
         xds: false,
         workload: ExpectedWorkload::default(),
@@ -117,6 +119,7 @@ pub(super) fn istiod(fields: &mut Fields<'_>, given: &Given) -> IstiodModule {
         is_label(text).then(|| text.to_owned())
     });
     set(&mut module.cluster_id, cluster);
+    set(&mut module.trust_domain, fields.take("trust_domain").and_then(|f| trust_domain(&f)));
     // Who does not know which pod this is cannot ask; only who insists is told so.
     let able = module.pod.is_some();
     let xds = fields.take("xds");

@@ -49,6 +49,7 @@ pub(super) fn istiod(module: &IstiodModule) -> Yaml {
     let mut map = Map::default();
     map.add("token", Yaml::text(module.token.to_string_lossy()));
     map.add("cluster_id", Yaml::text(&module.cluster_id));
+    map.add("trust_domain", Yaml::text(&module.trust_domain));
     map.add("xds", Yaml::value(module.xds));
     if module.xds {
         map.add("workload", workload(&module.workload));

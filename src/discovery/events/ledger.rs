@@ -113,7 +113,7 @@ mod tests {
         let start = Instant::now();
         let mut ledger = Ledger::new(HOUR, start);
         let all: Vec<Finding> = (0..1000).map(|n| finding(&n.to_string())).collect();
-        let mut round = |ledger: &mut Ledger, now| {
+        let round = |ledger: &mut Ledger, now| {
             let due: Vec<_> = all.iter().filter(|finding| ledger.take(finding, now)).collect();
             due.iter().for_each(|finding| ledger.told(finding, now, Duration::ZERO));
             due.len()

@@ -11,14 +11,10 @@ use crate::tls;
 /// How istiod writes that a workload is reached by HBONE.
 const HBONE: &str = "HBONE";
 
-/// The SPIFFE ID that a request names. istiod signs what the token says, whatever it is asked
-/// for, so that the trust domain does not matter.
-pub(super) fn spiffe_id(pod: &PodIdentity) -> String {
-    format!("spiffe://cluster.local{}", identity_path(pod))
-}
-
-fn identity_path(pod: &PodIdentity) -> String {
-    format!("/ns/{}/sa/{}", pod.namespace, pod.service_account)
+/// The SPIFFE ID that a request names, and that istiod must sign for. What istiod signs it takes
+/// from the token, whatever it is asked for.
+pub(super) fn spiffe_id(trust_domain: &str, pod: &PodIdentity) -> String {
+    format!("spiffe://{trust_domain}/ns/{}/sa/{}", pod.namespace, pod.service_account)
 }
 
 /// Holds istiod's word about the own workload against what is stated.
@@ -52,13 +48,13 @@ pub(super) fn workload(
     }
 }
 
-/// Whether `signed` is a certificate for the key of `request` and the identity of `pod`, valid
+/// Whether `signed` is a certificate for the key of `request` and the identity `expected`, valid
 /// now, under the roots that `client` trusts. What it says is told also when it is not.
 pub(super) fn certificate(
     client: &tls::Client,
     request: &tls::Request,
     signed: &Signed,
-    pod: &PodIdentity,
+    expected: &str,
     told: &mut Option<CsrFacts>,
 ) -> Result<(), Fault> {
     let facts = told.insert(CsrFacts { roots: signed.roots(), ..CsrFacts::default() });
@@ -66,20 +62,12 @@ pub(super) fn certificate(
     facts.spiffe_id.clone_from(&credential.spiffe_id);
     facts.not_after = credential.not_after;
     client.vouch(&credential, SystemTime::now())?;
-    let shown = credential.spiffe_id.as_deref();
-    let path = identity_path(pod);
-    if shown.and_then(path_of) == Some(path.as_str()) {
+    let shown = credential.spiffe_id.as_deref().unwrap_or("nobody");
+    if shown == expected {
         return Ok(());
     }
-    let shown = shown.unwrap_or("nobody");
-    let detail = format!("istiod signed for {shown}, expected spiffe://<trust domain>{path}");
+    let detail = format!("istiod signed for {shown}, expected {expected}");
     Err(Fault::new(Reason::CertNameMismatch, detail))
-}
-
-/// What follows the trust domain in a SPIFFE ID.
-fn path_of(id: &str) -> Option<&str> {
-    let rest = id.strip_prefix("spiffe://")?;
-    rest.find('/').filter(|at| *at > 0).map(|at| &rest[at..])
 }
 
 #[cfg(test)]
@@ -127,15 +115,5 @@ mod tests {
         let stale = WorkloadFacts { name: "before".to_owned(), ..found() };
         let told = mismatch(Some(&stale), &anything);
         assert_eq!(told, "istiod has monitoring/before at 10.0.0.7, expected monitoring/agent");
-    }
-
-    #[test]
-    fn the_trust_domain_of_an_identity_does_not_matter() {
-        for id in ["spiffe://cluster.local/ns/a/sa/b", "spiffe://other.example/ns/a/sa/b"] {
-            assert_eq!(path_of(id), Some("/ns/a/sa/b"));
-        }
-        for id in ["", "spiffe://", "spiffe:///ns/a/sa/b", "https://a/ns/a/sa/b", "spiffe://a"] {
-            assert_eq!(path_of(id), None, "{id}");
-        }
     }
 }

@@ -139,25 +139,28 @@ fn istiod() -> impl Strategy<Value = IstiodModule> {
         .prop_map(|(hbone, node)| ExpectedWorkload { hbone, node });
     let csr = option::of((10_000u64..=86_400_000).prop_map(Duration::from_millis));
     let tls = (roots(), name(), tls());
-    let words = (file(), "[!-~]{1,9}");
+    let words = (file(), "[!-~]{1,9}", "[a-z0-9._-]{1,9}");
     (tls, words, any::<bool>(), workload, csr, ip()).prop_map(
-        |((roots, name, tls), (token, cluster_id), xds, workload, csr, ip)| IstiodModule {
-            tls: TlsSettings {
-                roots,
-                server_name: Some(name),
-                identity: None,
-                alpn: Vec::new(),
-                min_version: None,
-                max_version: None,
-                ..tls
-            },
-            token,
-            cluster_id,
-            pod: None,
-            xds,
-            workload,
-            csr,
-            ip,
+        |((roots, name, tls), (token, cluster_id, trust_domain), xds, workload, csr, ip)| {
+            IstiodModule {
+                tls: TlsSettings {
+                    roots,
+                    server_name: Some(name),
+                    identity: None,
+                    alpn: Vec::new(),
+                    min_version: None,
+                    max_version: None,
+                    ..tls
+                },
+                token,
+                cluster_id,
+                trust_domain,
+                pod: None,
+                xds,
+                workload,
+                csr,
+                ip,
+            }
         },
     )
 }

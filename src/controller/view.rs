@@ -1,0 +1,261 @@
+//! `/v1/nodes`: per node and vantage what holds and what does not, as JSON for readers.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::cluster::Finding;
+use crate::controller::Shared;
+use crate::controller::roster::{Entry, Seat};
+pub use crate::controller::sighting::{Latency, Sighting};
+use crate::expectation::Verdict;
+use crate::fleet::Unknown;
+use crate::target::Vantage;
+
+/// Targets of a row that are named one by one.
+const NAMED: usize = 5;
+
+/// What a controller knows of the whole fleet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Nodes {
+    /// Whether the cluster was read completely once; until then there are no plans.
+    pub synced: bool,
+    /// Kinds of objects that were never read, as `resource` or `namespace/resource`.
+    pub waiting: Vec<String>,
+    /// Since how many seconds the API server was not heard of, at the quietest watch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_seconds: Option<u64>,
+    /// Whether PeerAuthentications can be read; without them nobody knows where STRICT holds.
+    pub peer_authentications: bool,
+    /// Every node, by name.
+    pub nodes: Vec<Node>,
+    /// What a user asked for and cannot be had.
+    pub findings: Vec<Remark>,
+    /// What is not probed, and why.
+    pub unknown: Vec<Remark>,
+}
+
+/// A node and its agents.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Label `topology.kubernetes.io/zone`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Condition `Ready`.
+    pub ready: bool,
+    /// Its agents; a vantage without one is a blind spot.
+    pub agents: Vec<Agent>,
+}
+
+/// An agent and what it sees.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Side of the mesh.
+    pub vantage: Vantage,
+    /// Its pod.
+    pub pod: String,
+    /// How it is linked to this controller.
+    pub link: Link,
+    /// Since how many seconds nothing was heard of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silent_seconds: Option<u64>,
+    /// The revision of the plan that it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// When its windows were last pulled, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pulled_at: Option<String>,
+    /// What it sees, by row of the truth table; its own configuration's targets included.
+    pub rows: Vec<Row>,
+    /// Each target; only when one node is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Sighting>,
+}
+
+/// How an agent is linked to a controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Link {
+    /// Connected, with the plan that it is to run.
+    Current,
+    /// Connected; it runs another plan, or none yet.
+    Outdated,
+    /// It was connected, and is no more.
+    Lost,
+    /// It never asked this controller.
+    Never,
+}
+
+impl Link {
+    /// The word in JSON and for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Outdated => "outdated",
+            Self::Lost => "lost",
+            Self::Never => "never",
+        }
+    }
+}
+
+/// A row of the truth table as one agent sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its targets' names up to the first `/`.
+    pub row: String,
+    /// Its targets by the verdict of their newest window.
+    pub verdicts: BTreeMap<Verdict, u64>,
+    /// The first few targets that are not met, with the most frequent reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmet: Vec<Unmet>,
+}
+
+/// A target that is not met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unmet {
+    /// The target.
+    pub target: String,
+    /// `reply` or `denied`.
+    pub expect: String,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Why, when attempts failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Something to be said of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    /// `Service`, `Pod`, …
+    pub kind: String,
+    /// Empty for what has none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// A closed word.
+    pub reason: String,
+    /// What, where, and how to mend it.
+    pub message: String,
+}
+
+impl Row {
+    /// Violated when any of its targets is, else met when any is.
+    pub fn verdict(&self) -> Verdict {
+        let any = |verdict| self.verdicts.get(&verdict).is_some_and(|count| *count > 0);
+        let order = [Verdict::Violated, Verdict::Inconclusive, Verdict::Met];
+        order.into_iter().find(|verdict| any(*verdict)).unwrap_or(Verdict::Inconclusive)
+    }
+}
+
+impl Shared {
+    /// The whole fleet, or one node with each of its targets.
+    pub(super) fn view(&self, only: Option<&str>) -> Nodes {
+        let snapshot = self.snapshots.borrow().clone();
+        let cluster = &snapshot.cluster;
+        let now = SystemTime::now();
+        let mut agents: BTreeMap<&str, Vec<Agent>> = BTreeMap::new();
+        let wanted = |node: &str| only.is_none_or(|only| only == node);
+        for agent in cluster.agents.iter().filter(|agent| wanted(&agent.pod.node)) {
+            let seat = Seat {
+                node: agent.pod.node.clone(),
+                vantage: agent.vantage,
+                pod: agent.pod.name.clone(),
+            };
+            let told = self.roster.look(&seat, |entry| seen(&seat, Some(entry), now, only));
+            let told = told.unwrap_or_else(|| seen(&seat, None, now, only));
+            agents.entry(&agent.pod.node).or_default().push(told);
+        }
+        let nodes = cluster.nodes.iter().filter(|(name, _)| wanted(name)).map(|(name, node)| {
+            let mut agents = agents.remove(name.as_str()).unwrap_or_default();
+            agents.sort_by(|a, b| (a.vantage, &a.pod).cmp(&(b.vantage, &b.pod)));
+            Node { name: name.clone(), zone: node.zone.clone(), ready: node.ready, agents }
+        });
+        let planned = self.planned.borrow().clone();
+        let unknown = planned.iter().flat_map(|planned| planned.unknown());
+        Nodes {
+            synced: snapshot.synced,
+            waiting: snapshot.waiting.iter().map(ToString::to_string).collect(),
+            stale_seconds: self.watches.oldest_contact().map(|at| at.elapsed().as_secs()),
+            peer_authentications: cluster.peer_authentications.is_some(),
+            nodes: nodes.collect(),
+            findings: cluster.findings.iter().map(found).collect(),
+            unknown: unknown.map(unknown_of).collect(),
+        }
+    }
+}
+
+/// What `entry` says of the agent in `seat`.
+fn seen(seat: &Seat, entry: Option<&Entry>, now: SystemTime, only: Option<&str>) -> Agent {
+    let link = match entry {
+        None => Link::Never,
+        Some(entry) if !entry.connected => Link::Lost,
+        Some(entry) if entry.is_current() => Link::Current,
+        Some(_) => Link::Outdated,
+    };
+    let windows = entry.and_then(|entry| entry.windows.as_ref());
+    let sightings = windows.map_or(&[][..], |(_, sightings)| sightings);
+    let silent = entry.map(|entry| now.duration_since(entry.heard).unwrap_or_default().as_secs());
+    Agent {
+        vantage: seat.vantage,
+        pod: seat.pod.clone(),
+        link,
+        silent_seconds: silent,
+        revision: entry.and_then(|entry| entry.runs.clone()),
+        pulled_at: windows.map(|(at, _)| rfc3339(*at)),
+        rows: rows(sightings),
+        targets: if only.is_some() { sightings.to_vec() } else { Vec::new() },
+    }
+}
+
+fn rows(sightings: &[Sighting]) -> Vec<Row> {
+    let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
+    for sighting in sightings {
+        let name = sighting.row();
+        let empty = || Row { row: name.to_owned(), verdicts: BTreeMap::new(), unmet: Vec::new() };
+        let row = rows.entry(name).or_insert_with(empty);
+        let verdict = sighting.verdict();
+        *row.verdicts.entry(verdict).or_default() += 1;
+        if verdict != Verdict::Met && row.unmet.len() < NAMED {
+            row.unmet.push(Unmet {
+                target: sighting.target.clone(),
+                expect: sighting.expect.clone(),
+                verdict,
+                reason: sighting.reason().map(str::to_owned),
+            });
+        }
+    }
+    rows.into_values().collect()
+}
+
+fn found(finding: &Finding) -> Remark {
+    let Finding { object, reason, message } = finding;
+    Remark {
+        kind: object.kind.clone(),
+        namespace: object.namespace.clone(),
+        name: object.name.clone(),
+        reason: reason.as_str().to_owned(),
+        message: message.clone(),
+    }
+}
+
+fn unknown_of(unknown: &Unknown) -> Remark {
+    let Unknown { object, reason, message, .. } = unknown;
+    Remark {
+        kind: object.kind.clone(),
+        namespace: object.namespace.clone(),
+        name: object.name.clone(),
+        reason: reason.as_str().to_owned(),
+        message: message.clone(),
+    }
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    let seconds = OffsetDateTime::from(time).replace_nanosecond(0).expect("0 is in range");
+    seconds.format(&Rfc3339).expect("now is within RFC 3339")
+}

@@ -1,0 +1,127 @@
+//! The metrics of a controller: the fleet as it sees it, and its own work. No series per agent.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Key, Label};
+use metrics_util::registry::Registry;
+
+use crate::cluster::FindingReason;
+use crate::metrics::cells::Cells;
+use crate::metrics::{Exposition, counter, gauge, names};
+use crate::target::Vantage;
+
+/// The metrics of one controller.
+pub struct ControllerMetrics(Registry<Key, Cells>);
+
+/// The fleet at the time of a scrape.
+#[derive(Debug)]
+pub struct FleetState {
+    /// Whether plans can be served.
+    pub synced: bool,
+    /// Nodes of the cluster.
+    pub nodes: u64,
+    /// Agents' pods by vantage.
+    pub agents: [(Vantage, u64); 2],
+    /// Agents with a connection to this controller.
+    pub connected: u64,
+    /// Findings by reason; what is absent is 0.
+    pub findings: BTreeMap<&'static str, u64>,
+    /// What is not probed because nobody could say what must come back.
+    pub unknown: u64,
+    /// Since when the quietest watch was not heard of.
+    pub stale: Option<Duration>,
+    /// Whether it holds the Lease.
+    pub leads: bool,
+    /// Events that were written, and that were not.
+    pub events: [u64; 2],
+    /// Connections of agents: accepted, failed, refused.
+    pub connections: [u64; 3],
+}
+
+impl std::fmt::Debug for ControllerMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ControllerMetrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for ControllerMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ControllerMetrics {
+    /// Counters that exist from the start, at zero.
+    pub fn new() -> Self {
+        let metrics = Self(Registry::new(Cells {
+            constant: Vec::new(),
+            bounds: Vec::new(),
+            default_bounds: Arc::from([]),
+        }));
+        let version = vec![Label::new("version", env!("CARGO_PKG_VERSION"))];
+        metrics.set(Key::from_parts(names::BUILD_INFO, version), 1.0);
+        for code in ["200", "304"] {
+            let labels = vec![Label::new("code", code)];
+            counter(&metrics.0, &Key::from_parts(names::PLAN_REQUESTS, labels)).increment(0);
+        }
+        for result in ["success", "failure"] {
+            let key = labelled(names::WINDOWS_PULLED, "result", result);
+            counter(&metrics.0, &key).increment(0);
+        }
+        metrics
+    }
+
+    /// A plan was asked for and answered with this status.
+    pub fn plan_served(&self, code: u16) {
+        let labels = vec![Label::new("code", code.to_string())];
+        counter(&self.0, &Key::from_parts(names::PLAN_REQUESTS, labels)).increment(1);
+    }
+
+    /// An agent's windows were pulled, or it did not tell them.
+    pub fn window_pulled(&self, good: bool) {
+        let result = if good { "success" } else { "failure" };
+        counter(&self.0, &labelled(names::WINDOWS_PULLED, "result", result)).increment(1);
+    }
+
+    /// The fleet as it is now.
+    pub fn fleet(&self, state: &FleetState) {
+        let plain = Key::from_static_name;
+        self.set(plain(names::SYNCED), f64::from(u8::from(state.synced)));
+        self.set(plain(names::NODES), state.nodes as f64);
+        for (vantage, count) in state.agents {
+            self.set(labelled(names::AGENTS, "vantage", vantage.as_str()), count as f64);
+        }
+        self.set(plain(names::AGENTS_CONNECTED), state.connected as f64);
+        for reason in FindingReason::ALL {
+            let count = state.findings.get(reason.as_str()).copied().unwrap_or(0);
+            self.set(labelled(names::FINDINGS, "reason", reason.as_str()), count as f64);
+        }
+        self.set(plain(names::UNKNOWN), state.unknown as f64);
+        if let Some(stale) = state.stale {
+            self.set(plain(names::DISCOVERY_STALE), stale.as_secs_f64());
+        }
+        self.set(plain(names::LEADER), f64::from(u8::from(state.leads)));
+        for (result, count) in ["success", "failure"].into_iter().zip(state.events) {
+            counter(&self.0, &labelled(names::EVENTS, "result", result)).absolute(count);
+        }
+        let results = ["accepted", "failed", "refused"];
+        for (result, count) in results.into_iter().zip(state.connections) {
+            counter(&self.0, &labelled(names::CONNECTIONS, "result", result)).absolute(count);
+        }
+    }
+
+    /// The text format of Prometheus, in pieces.
+    pub fn exposition(&self) -> Exposition {
+        Exposition::new(&self.0)
+    }
+
+    fn set(&self, key: Key, value: f64) {
+        gauge(&self.0, &key).set(value);
+    }
+}
+
+fn labelled(name: &'static str, label: &'static str, value: &'static str) -> Key {
+    Key::from_parts(name, vec![Label::new(label, value)])
+}

@@ -1,0 +1,103 @@
+//! The controller's own file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use meshprobe::config::{ControllerConfig, ServiceChoice, WhichServices, parse_controller};
+
+fn read(text: &str) -> Result<ControllerConfig, Vec<String>> {
+    let told = |mistakes: Vec<_>| mistakes.iter().map(ToString::to_string).collect();
+    parse_controller(text, &BTreeMap::new()).map_err(told)
+}
+
+#[test]
+fn the_example_says_the_defaults() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/controller.yaml");
+    let text = std::fs::read_to_string(path).expect("config/controller.yaml");
+    assert_eq!(read(&text), Ok(ControllerConfig::default()));
+    assert_eq!(read("{}"), Ok(ControllerConfig::default()));
+}
+
+#[test]
+fn services_are_chosen_by_name_by_label_or_by_namespace() {
+    let text = "services:
+  - { namespace: default, name: mirai-frontend, ports: [80, http], path: /healthz }
+  - { selector: 'app.kubernetes.io/name=prometheus,tier==db' }
+  - { namespace: monitoring }
+";
+    let services = read(text).expect("good").services;
+    let [named, labelled, all] = services.as_slice() else { panic!("{services:?}") };
+    assert_eq!(
+        *named,
+        ServiceChoice {
+            namespace: Some("default".to_owned()),
+            which: WhichServices::Named("mirai-frontend".to_owned()),
+            ports: vec!["80".to_owned(), "http".to_owned()],
+            path: Some("/healthz".to_owned()),
+        }
+    );
+    let WhichServices::Labelled(labels) = &labelled.which else { panic!("{labelled:?}") };
+    assert_eq!(
+        (labels["app.kubernetes.io/name"].as_str(), labels["tier"].as_str()),
+        ("prometheus", "db")
+    );
+    assert_eq!((&all.which, all.namespace.as_deref()), (&WhichServices::All, Some("monitoring")));
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_its_mend() {
+    let text = "listen: nowhere
+channel: { port: 1 }
+namespaces: { ambient: same, plain: same }
+istio: { trust_domain: A B }
+services:
+  - { name: a }
+  - { namespace: a, name: b, selector: c=d }
+  - {}
+  - { namespace: a, ports: [0], path: here }
+  - { selector: a in (b) }
+topology: { peers: 0, full_mesh_up_to: 65 }
+probes: { interval: 1ms, grace: forever }
+budgets: { csr_per_second: -1 }
+colour: red
+";
+    let mistakes = read(text).expect_err("much is wrong");
+    for (place, part) in [
+        ("1:9: listen:", "IP address and a port"),
+        ("2:12: channel.port", "the keys here are listen and key"),
+        ("3:37: namespaces.plain:", "a namespace of its own"),
+        ("4:24: istio.trust_domain:", "lower-case letters"),
+        ("6:13: services[0].name:", "`namespace` beside it"),
+        ("7:40: services[1].selector", "one of the two"),
+        ("8:5: services[2]", "chooses nothing"),
+        ("9:29: services[3].ports[0]:", "1 to 65535"),
+        ("9:39: services[3].path:", "is not a path"),
+        ("10:17: services[4].selector:", "key=value"),
+        ("11:20: topology.peers:", "from 1 to 32"),
+        ("11:40: topology.full_mesh_up_to:", "from 0 to 64"),
+        ("12:21: probes.interval:", "1s to 1h"),
+        ("12:33: probes.grace:", "is not a duration"),
+        ("13:28: budgets.csr_per_second:", "from 0 to 1000000"),
+        ("14:1: colour", "is not a known key"),
+    ] {
+        let told = mistakes.iter().find(|told| told.starts_with(place));
+        assert!(told.is_some_and(|told| told.contains(part)), "{place} {part}: {mistakes:#?}");
+    }
+    assert_eq!(mistakes.len(), 16, "{mistakes:#?}");
+}
+
+#[test]
+fn who_the_controller_is_comes_from_its_environment() {
+    let variables = [
+        ("MESHPROBE_POD_NAME", "c-0"),
+        ("MESHPROBE_POD_NAMESPACE", "meshprobe-plain"),
+        ("MESHPROBE_POD_UID", "1-2-3"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let config = parse_controller("probes: { grace: 1m }", &variables).expect("good");
+    let pod = config.pod.expect("known");
+    assert_eq!((pod.namespace.as_str(), pod.name.as_str()), ("meshprobe-plain", "c-0"));
+    assert_eq!(config.pod_uid.as_deref(), Some("1-2-3"));
+    assert_eq!(config.probes.grace, Duration::from_secs(60));
+}

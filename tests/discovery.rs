@@ -1,0 +1,12 @@
+//! From objects of the Kubernetes API to a cluster, and the watches on the wire.
+
+mod discovery {
+    mod choices;
+    mod enrolment;
+    mod fleet;
+    mod forward;
+    mod hostile;
+    mod policies;
+    mod support;
+    mod wire;
+}
