@@ -17,9 +17,10 @@ test: tools ## all tests: pure, loopback, and against CoreDNS, Envoy, nginx, Pro
 	cargo test --locked
 	cargo test --locked --test real -- --test-threads=$(REAL_THREADS)
 
-test-cluster: tools-cluster ## against a real kube-apiserver and etcd, with the chart applied
+test-cluster: tools tools-cluster ## against a real kube-apiserver and etcd; what the chart renders
 	cargo test --locked --test apiserver -- --test-threads=$(REAL_THREADS) --skip fleet
 	cargo test --locked --test apiserver -- --nocapture fleet
+	MESHPROBE=target/debug/meshprobe deploy/test.sh
 
 mesh-netns: ## as root, with ZTUNNEL=/path/to/ztunnel: the real ztunnel and the lab's, row by row
 	cargo test --locked --test mesh_netns
@@ -27,7 +28,7 @@ mesh-netns: ## as root, with ZTUNNEL=/path/to/ztunnel: the real ztunnel and the 
 tools: ## install what the tests need; the second time at once
 	tests/tools.sh
 
-tools-cluster: ## build what test-cluster needs, 15 minutes; the second time at once
+tools-cluster: ## build what test-cluster needs, a quarter of an hour; the second time at once
 	tests/tools.sh cluster
 
 lint: ## formatting, clippy with warnings as errors

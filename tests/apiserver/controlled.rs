@@ -26,15 +26,15 @@ const PLAIN: &str = "/v1/plan?node=node-0&vantage=plain&pod=meshprobe-agent-0";
 const AMBIENT: &str = "/v1/plan?node=node-0&vantage=ambient&pod=meshprobe-agent-0";
 
 /// A controller as the chart runs it, on loopback.
-struct Controlled {
+pub(crate) struct Controlled {
     api: SocketAddr,
     channel: SocketAddr,
     dir: TempDir,
-    _daemon: Daemon,
+    pub(crate) daemon: Daemon,
 }
 
 impl Controlled {
-    async fn start(plane: &ControlPlane) -> Self {
+    pub(crate) async fn start(plane: &ControlPlane) -> Self {
         let dir = temp_dir();
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (api, channel) = (loopback(free_port()), loopback(free_port()));
@@ -52,7 +52,7 @@ impl Controlled {
         command.env("MESHPROBE_POD_NAMESPACE", "meshprobe-plain");
         let ready = || async move { matches!(fetch(api, "/readyz").await, Some((200, _))) };
         let daemon = Daemon::start_when(command, ready).await;
-        Self { api, channel, dir, _daemon: daemon }
+        Self { api, channel, dir, daemon }
     }
 
     async fn dial(&self, secret: &str) -> Result<Peer, Fault> {
@@ -61,7 +61,7 @@ impl Controlled {
         Dialer::new().expect("loopback").dial(self.channel, Some(&key), deadline).await
     }
 
-    async fn nodes(&self, path: &str) -> Value {
+    pub(crate) async fn nodes(&self, path: &str) -> Value {
         let (status, body) = fetch(self.api, path).await.expect("an answer");
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).expect("JSON")

@@ -154,6 +154,11 @@ impl Daemon {
         let _ = Command::new("/bin/sh").args(["-c", &kill]).stderr(Stdio::null()).status();
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What the server has written to stdout and stderr so far.
     pub(crate) fn log(&self) -> String {
         let bytes = std::fs::read(self.output.path().join("log")).unwrap_or_default();
