@@ -20,6 +20,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::support::client_of;
 
+/// Answers that last longer than [`meshprobe::discovery::watched::REFUSED_FOR`], half a second apart
+/// at least.
+const TIMES_GONE: usize = 24;
 const POLICIES: &str = "/apis/security.istio.io/v1/peerauthentications";
 
 /// An answer to one request.
@@ -282,7 +285,10 @@ async fn policies_are_unknown_until_their_kind_appears_and_again_when_it_goes() 
         Answer::After(token.clone(), vec![listed(version, &[], None).to_string()])
     };
     let watch = Answer::After(gone.clone(), vec![]);
-    let script = vec![absent(), after(&made, 5), watch, absent(), after(&again, 9)];
+    // That a kind is gone is believed when it lasts.
+    let mut script = vec![absent(), after(&made, 5), watch];
+    script.extend((0..TIMES_GONE).map(|_| absent()));
+    script.push(after(&again, 9));
     let mut server = Server::start(POLICIES, script).await;
     let snapshots = &mut server.following.snapshots;
     for (known, next) in [(false, made), (true, gone), (false, again.clone()), (true, again)] {
