@@ -35,7 +35,7 @@ const PLAN: usize = 8 * 1024;
 const WINDOW: usize = 64 * 1024;
 const REST: Duration = Duration::from_secs(50);
 const WAIT: Duration = Duration::from_secs(25);
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Clock ticks a second in /proc, on every Linux that there is.
 const TICKS: f64 = 100.0;
 
@@ -260,9 +260,10 @@ async fn fleet(agents: usize) {
     println!("connections lost meanwhile    {}", common.lost.load(Ordering::Relaxed));
 }
 
-/// Dials until it is let in, as agents do, each time for five seconds.
+/// Dials until it is let in, as agents do: each time for five seconds, more and more seldom.
 async fn persist(dialer: &Dialer, common: &Common) -> Peer {
     let last = soon();
+    let mut pause = Duration::from_millis(250);
     loop {
         let deadline = Instant::now() + Duration::from_secs(5);
         match dialer.dial(common.address, Some(&common.key), deadline).await {
@@ -270,6 +271,8 @@ async fn persist(dialer: &Dialer, common: &Common) -> Peer {
             Err(fault) => assert!(Instant::now() < last, "{fault}"),
         }
         common.again.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(16));
     }
 }
 
