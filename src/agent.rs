@@ -109,7 +109,13 @@ impl Agent {
             runner.in_flight_count(),
             responder_stats,
         ));
-        tasks.spawn(admin::serve(listener, Arc::clone(&admin), servers.clone(), tasks.clone()));
+        tasks.spawn(admin::serve(
+            listener,
+            config.admin.max_connections,
+            Arc::clone(&admin),
+            servers.clone(),
+            tasks.clone(),
+        ));
         let mut agent = Self {
             config,
             runner,

@@ -9,18 +9,15 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,17 +25,11 @@ use tokio_util::task::TaskTracker;
 use crate::agent::blackbox;
 use crate::config::AdminConfig;
 use crate::metrics::{Exposition, Metrics};
+use crate::net;
 use crate::probe::Environment;
 use crate::responder::ResponderStats;
 use crate::spec::Module;
 use crate::window::Window;
-
-/// How long a client may take to send its request head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest request head, bytes.
-const HEAD_LIMIT: usize = 16 * 1024;
-/// Pause after an accept that failed for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What `/probe` may ask, exchanged as a whole by a reload.
 #[derive(Debug, Clone)]
@@ -50,7 +41,6 @@ pub(super) struct Questions {
 /// What the admin server tells about.
 #[derive(Debug)]
 pub(super) struct Admin {
-    connections: Arc<Semaphore>,
     pub(super) probes: Semaphore,
     pub(super) networks: Vec<IpNet>,
     questions: RwLock<Arc<Questions>>,
@@ -73,7 +63,6 @@ impl Admin {
         responder: Option<Arc<ResponderStats>>,
     ) -> Self {
         Self {
-            connections: Arc::new(Semaphore::new(config.max_connections as usize)),
             probes: Semaphore::new(config.max_probes as usize),
             networks: config.probe_networks.clone(),
             questions: RwLock::new(Arc::new(questions)),
@@ -174,47 +163,16 @@ const INDEX: &str =
 /// Serves `admin` on `listener` until `stop`; requests under way are finished.
 pub(super) async fn serve(
     listener: TcpListener,
+    connections: u32,
     admin: Arc<Admin>,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        // One too many is closed at once: it must not wait for a place.
-        let Ok(place) = Arc::clone(&admin.connections).try_acquire_owned() else { continue };
-        let (admin, stop) = (Arc::clone(&admin), stop.clone());
-        tasks.spawn(async move {
-            connection(stream, admin, stop).await;
-            drop(place);
-        });
-    }
-}
-
-async fn connection(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToken) {
-    let service = service_fn(move |request| {
+    let answer = move |request: Request<Incoming>| {
         let admin = Arc::clone(&admin);
-        async move { Ok::<_, Infallible>(admin.answer(request).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    tokio::select! {
-        _ = &mut connection => {}
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        }
-    }
+        async move { admin.answer(request).await }
+    };
+    net::http::serve(listener, connections, answer, stop, tasks).await;
 }
 
 pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {

@@ -7,12 +7,11 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::cluster::Finding;
+use crate::cluster::ObjectRef;
 use crate::controller::Shared;
 use crate::controller::roster::{Entry, Seat};
 pub use crate::controller::sighting::{Latency, Sighting};
 use crate::expectation::Verdict;
-use crate::fleet::Unknown;
 use crate::target::Vantage;
 
 /// Targets of a row that are named one by one.
@@ -145,7 +144,7 @@ pub struct Remark {
 }
 
 impl Row {
-    /// Violated when any of its targets is, else met when any is.
+    /// The worst of its targets: violated before inconclusive before met.
     pub fn verdict(&self) -> Verdict {
         let any = |verdict| self.verdicts.get(&verdict).is_some_and(|count| *count > 0);
         let order = [Verdict::Violated, Verdict::Inconclusive, Verdict::Met];
@@ -178,14 +177,18 @@ impl Shared {
         });
         let planned = self.planned.borrow().clone();
         let unknown = planned.iter().flat_map(|planned| planned.unknown());
+        let findings = cluster.findings.iter();
+        let findings = findings.map(|it| remark(&it.object, it.reason.as_str(), &it.message));
         Nodes {
             synced: snapshot.synced,
             waiting: snapshot.waiting.iter().map(ToString::to_string).collect(),
             stale_seconds: self.watches.oldest_contact().map(|at| at.elapsed().as_secs()),
             peer_authentications: cluster.peer_authentications.is_some(),
             nodes: nodes.collect(),
-            findings: cluster.findings.iter().map(found).collect(),
-            unknown: unknown.map(unknown_of).collect(),
+            findings: findings.collect(),
+            unknown: unknown
+                .map(|it| remark(&it.object, it.reason.as_str(), &it.message))
+                .collect(),
         }
     }
 }
@@ -233,25 +236,13 @@ fn rows(sightings: &[Sighting]) -> Vec<Row> {
     rows.into_values().collect()
 }
 
-fn found(finding: &Finding) -> Remark {
-    let Finding { object, reason, message } = finding;
+fn remark(object: &ObjectRef, reason: &str, message: &str) -> Remark {
     Remark {
         kind: object.kind.clone(),
         namespace: object.namespace.clone(),
         name: object.name.clone(),
-        reason: reason.as_str().to_owned(),
-        message: message.clone(),
-    }
-}
-
-fn unknown_of(unknown: &Unknown) -> Remark {
-    let Unknown { object, reason, message, .. } = unknown;
-    Remark {
-        kind: object.kind.clone(),
-        namespace: object.namespace.clone(),
-        name: object.name.clone(),
-        reason: reason.as_str().to_owned(),
-        message: message.clone(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
     }
 }
 
