@@ -26,7 +26,10 @@ pub use mesh::{CA, CLUSTER_ID, ISTIOD_NAME, ISTIOD_PORT, MeshConfig, TOKEN, TRUS
 pub use mistake::{Mistake, Position, tidy};
 pub use node::MAX_BYTES;
 pub use origin::Origins;
-pub use plan::{MAX_CONTROLLERS, MAX_PLAN_BYTES, PlanDocument, parse_plan, print_revision};
+pub use plan::{
+    AGENT_HEADER, MAX_CONTROLLERS, MAX_PLAN_BYTES, PLAN_HEADER, PlanDocument, parse_plan,
+    print_revision,
+};
 pub use quantity::{parse_duration, parse_size, print_duration, print_size};
 pub use server::DEFAULT_BUCKETS;
 pub use target::MAX_TARGETS;

@@ -9,6 +9,7 @@ mod api;
 mod collect;
 mod desk;
 mod planner;
+mod revisions;
 mod roster;
 mod settings;
 mod sighting;
@@ -35,6 +36,7 @@ use crate::discovery::{self, Access, Client, Snapshot, Watches};
 use crate::metrics::ControllerMetrics;
 use desk::Desk;
 use planner::Planned;
+use revisions::Revisions;
 use roster::Roster;
 
 /// The Lease whose holder writes Events.
@@ -61,6 +63,7 @@ struct Shared {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     watches: Watches,
     roster: Arc<Roster>,
+    revisions: Revisions,
     metrics: ControllerMetrics,
     /// Whether agents prove that they hold the shared key.
     keyed: bool,
@@ -98,14 +101,16 @@ impl Controller {
             snapshots: following.snapshots,
             watches: following.watches,
             roster,
+            revisions: Revisions::default(),
             metrics: ControllerMetrics::new(),
             keyed: key.is_some(),
             leads,
             events,
         });
-        let desk = Desk::new(Arc::clone(&shared), tasks.clone(), stop.clone());
         let peers = (channel.peers(), channel.meter());
-        tasks.spawn(channel.run(desk, stop.clone()));
+        tasks.spawn(channel.run(Desk(Arc::clone(&shared)), stop.clone()));
+        let collecting = (Arc::clone(&shared), peers.0.clone());
+        tasks.spawn(collect::run(collecting.0, collecting.1, tasks.clone(), stop.clone()));
         tasks.spawn(api::serve(listener, shared, peers, stop.clone(), tasks.clone()));
         Ok(Self { api: addresses.0, channel: addresses.1, stop, tasks })
     }

@@ -242,3 +242,18 @@ targets:
     sorted.sort_unstable();
     assert_eq!(places, sorted, "in the order of the file: {told}");
 }
+
+#[test]
+fn as_kubectls_plugin_it_is_called_as_kubectl_calls_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plugin = dir.path().join("kubectl-meshprobe");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_meshprobe"), &plugin).expect("a link");
+    let help = Command::new(&plugin).args(["check", "--help"]).output().expect("the binary");
+    assert_eq!(help.status.code(), Some(0), "{help:?}");
+    assert!(text(&help.stdout).contains("Usage: kubectl meshprobe check"), "{help:?}");
+    // Without a kubeconfig it says what to give.
+    let lost = Command::new(&plugin).arg("check").env_clear().output().expect("the binary");
+    assert_eq!(lost.status.code(), Some(1), "{lost:?}");
+    let told = text(&lost.stderr);
+    assert!(told.contains("--server") && told.contains("kubeconfig"), "{told}");
+}

@@ -18,6 +18,7 @@ use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use url::form_urlencoded::Serializer;
 
 use crate::channel::Dialer;
 use crate::config::{ControllersConfig, Identity};
@@ -42,6 +43,26 @@ pub(super) struct Settings {
     pub(super) resolver: Arc<Resolver>,
     pub(super) window: Arc<Window>,
     pub(super) metrics: Arc<Metrics>,
+    /// The entity tag of the plan that is followed, if one is.
+    pub(super) runs: Runs,
+}
+
+/// An entity tag that changes.
+pub(super) type Runs = Arc<Mutex<Option<String>>>;
+
+impl Settings {
+    /// Who this agent is, as a query.
+    fn query(&self) -> String {
+        let mut query = Serializer::new(String::new());
+        query.append_pair("node", &self.identity.node);
+        if let Some(vantage) = self.identity.vantage {
+            query.append_pair("vantage", vantage.as_str());
+        }
+        if let Some(pod) = &self.pod {
+            query.append_pair("pod", pod);
+        }
+        query.finish()
+    }
 }
 
 /// Asks controllers for plans until it is ended.

@@ -78,6 +78,7 @@ impl Agent {
             resolver: Arc::clone(&self.environment.resolver),
             window: Arc::clone(&self.window),
             metrics: Arc::clone(&self.admin.metrics),
+            runs: self.plans.runs(),
         };
         let named = self.plans.controllers().to_vec();
         self.directions = Some(Directions::begin(settings, named, self.plans.tag())?);

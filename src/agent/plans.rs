@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::agent::directions::Runs;
 use crate::config::{Config, MAX_TARGETS, Mistake, PlanDocument, parse_plan, print_revision};
 use crate::plan::{self, Target};
 use crate::probe::Environment;
@@ -21,6 +22,8 @@ pub(super) struct Plans {
     followed: Option<Followed>,
     /// Names that the plan and the configuration both have, as they were told.
     told: BTreeSet<TargetName>,
+    /// The entity tag of the plan that is followed, for whoever tells it on.
+    runs: Runs,
 }
 
 /// A plan that is followed.
@@ -125,11 +128,18 @@ impl Plans {
     /// Follows `plan` from now on.
     pub(super) fn follow(&mut self, plan: Good) {
         self.followed = Some(plan.0);
+        *self.runs.lock().expect("no panic while held") = self.tag();
+    }
+
+    /// What tells, at any time, which plan is followed.
+    pub(super) fn runs(&self) -> Runs {
+        Arc::clone(&self.runs)
     }
 
     /// Follows no plan from now on.
     pub(super) fn abandon(&mut self) {
         self.followed = None;
+        *self.runs.lock().expect("no panic while held") = None;
         self.told.clear();
     }
 }

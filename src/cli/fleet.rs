@@ -110,7 +110,11 @@ fn controller(fleet: &Nodes) -> Section {
     if !fleet.peer_authentications {
         policies.why.push("where STRICT holds is not known: no denial is expected".to_owned());
     }
-    Section { title: "controller".to_owned(), lines: vec![read, fresh, policies] }
+    let mut lines = vec![read, fresh, policies];
+    if fleet.nodes.is_empty() {
+        lines.push(Line::new(Verdict::Inconclusive, "the cluster has nodes".to_owned()));
+    }
+    Section { title: "controller".to_owned(), lines }
 }
 
 fn side(node: &Node, vantage: Vantage) -> Section {
@@ -123,6 +127,11 @@ fn side(node: &Node, vantage: Vantage) -> Section {
     }
     for agent in agents {
         lines.push(linked(agent));
+        if agent.rows.is_empty() {
+            let mut blind = Line::new(Verdict::Inconclusive, "it sees something".to_owned());
+            blind.why.push("no target was attempted in the last minute".to_owned());
+            lines.push(blind);
+        }
         lines.extend(agent.rows.iter().map(row));
     }
     let zone = node.zone.as_ref().map(|zone| format!(" ({zone})")).unwrap_or_default();
@@ -144,7 +153,7 @@ fn linked(agent: &Agent) -> Line {
             let seconds = agent.silent_seconds.unwrap_or_default();
             line.why.push(format!("not heard of for {seconds} s"));
         }
-        Link::Never => line.why.push("it never asked this controller".to_owned()),
+        Link::Never => line.why.push("this controller never heard of it".to_owned()),
     }
     line
 }

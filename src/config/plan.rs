@@ -14,6 +14,11 @@ use crate::config::target::defaults;
 use crate::config::{Config, Identity, MeshConfig, Mistake, Origins};
 use crate::spec::{Module, TargetSpec};
 
+/// Header of an agent's answers on the control channel: who it is, as the query by which it asks
+/// for its plan.
+pub const AGENT_HEADER: &str = "meshprobe-agent";
+/// Header of the same: the entity tag of the plan that it runs; absent without one.
+pub const PLAN_HEADER: &str = "meshprobe-plan";
 /// The longest plan, bytes: 10,000 targets of about 400 bytes, four times what a file may have.
 pub const MAX_PLAN_BYTES: usize = 4 * 1024 * 1024;
 /// The most controllers that a plan names.

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use url::form_urlencoded;
 
 use crate::channel::{Peer, Service};
+use crate::cluster::Agent;
+use crate::config::print_revision;
+use crate::controller::Shared;
+use crate::controller::planner::Planned;
 use crate::controller::roster::Seat;
-use crate::controller::{Shared, collect};
 use crate::target::Vantage;
 
 /// The longest that a poll waits for a change, whatever it asks for.
@@ -23,14 +24,10 @@ const LONGEST_NAME: usize = 253;
 
 /// Answers agents.
 #[derive(Debug, Clone)]
-pub(super) struct Desk {
-    shared: Arc<Shared>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-}
+pub(super) struct Desk(pub(super) Arc<Shared>);
 
-/// Who asks for a plan: `node`, `vantage` and `pod` of the query.
-fn asker(query: &str) -> Result<Seat, String> {
+/// Who an agent is: `node`, `vantage` and `pod` of the query.
+pub(super) fn asker(query: &str) -> Result<Seat, String> {
     let value = |key: &str| {
         let mut pairs = form_urlencoded::parse(query.as_bytes());
         let found = pairs.find(|(name, _)| name == key).map(|(_, value)| value.into_owned());
@@ -44,8 +41,8 @@ fn asker(query: &str) -> Result<Seat, String> {
 
 /// The answer to one question after a plan, at this moment.
 enum Found {
-    /// The plan, with its revision.
-    Plan { revision: String, body: Vec<u8> },
+    /// Who it is, among which plans, and the revision of its own.
+    Agent { planned: Arc<Planned>, agent: Box<Agent>, revision: String },
     /// The cluster was not read yet.
     Unsynced,
     /// No such pod.
@@ -55,10 +52,6 @@ enum Found {
 }
 
 impl Desk {
-    pub(super) fn new(shared: Arc<Shared>, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { shared, tasks, stop }
-    }
-
     async fn plan(&self, peer: Peer, request: &Request<Bytes>) -> Response<Bytes> {
         let seat = match asker(request.uri().query().unwrap_or_default()) {
             Ok(seat) => seat,
@@ -66,15 +59,12 @@ impl Desk {
         };
         let held = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
         let deadline = Instant::now() + wait(request);
-        let mut planned = self.shared.planned.clone();
-        loop {
+        let mut planned = self.0.planned.clone();
+        let answer = loop {
             planned.borrow_and_update();
-            let found = self.shared.find(&seat, Some(&peer));
-            if let Found::Plan { revision, .. } = &found {
-                self.meet(&seat, &peer, held, revision);
-            }
+            let found = self.0.find(&seat, Some(&peer));
             let news = match &found {
-                Found::Plan { revision, .. } => held != Some(tag(revision).as_str()),
+                Found::Agent { revision, .. } => held != Some(print_revision(revision).as_str()),
                 Found::Elsewhere => true,
                 Found::Unsynced | Found::Unknown => false,
             };
@@ -83,42 +73,28 @@ impl Desk {
                 !matches!(changed, Ok(Ok(())))
             };
             if news || over {
-                return self.told(&found, news, &seat);
+                break told(&found, news, &seat);
             }
-        }
-    }
-
-    /// The answer that goes out.
-    fn told(&self, found: &Found, news: bool, seat: &Seat) -> Response<Bytes> {
-        let answer = match found {
-            Found::Plan { revision, body } if news => {
-                self.shared.roster.served(seat, revision);
-                let mut answer = Response::new(Bytes::from(body.clone()));
-                let headers = answer.headers_mut();
-                headers.insert(CONTENT_TYPE, "application/json".parse().expect("a valid value"));
-                headers.insert(ETAG, tag(revision).parse().expect("hexadecimal digits"));
-                answer
-            }
-            Found::Plan { revision, .. } => {
-                let mut answer = text(StatusCode::NOT_MODIFIED, "");
-                let revision = tag(revision).parse().expect("hexadecimal digits");
-                answer.headers_mut().insert(ETAG, revision);
-                answer
-            }
-            other => other.refusal(seat),
         };
-        self.shared.metrics.plan_served(answer.status().as_u16());
+        self.0.metrics.plan_served(answer.status().as_u16());
         answer
     }
+}
 
-    /// Notes who asks, and begins to pull its windows when this is the first time.
-    fn meet(&self, seat: &Seat, peer: &Peer, held: Option<&str>, revision: &str) {
-        let current = held == Some(tag(revision).as_str());
-        if self.shared.roster.met(seat, peer.id(), current.then_some(revision)) {
-            let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
-            self.tasks.spawn(collect::follow(shared, seat.clone(), peer.clone(), stop));
-        }
+/// The answer that goes out.
+fn told(found: &Found, news: bool, seat: &Seat) -> Response<Bytes> {
+    let Found::Agent { planned, agent, revision } = found else { return found.refusal(seat) };
+    let mut answer = if news {
+        Response::new(Bytes::from(planned.plan(agent).to_json()))
+    } else {
+        text(StatusCode::NOT_MODIFIED, "")
+    };
+    let headers = answer.headers_mut();
+    headers.insert(ETAG, print_revision(revision).parse().expect("hexadecimal digits"));
+    if news {
+        headers.insert(CONTENT_TYPE, "application/json".parse().expect("a valid value"));
     }
+    answer
 }
 
 impl Service for Desk {
@@ -132,10 +108,11 @@ impl Service for Desk {
 }
 
 impl Shared {
-    /// The plan of the agent in `seat`; `peer` is where it asks from, if it asks itself.
+    /// The agent in `seat`, and which plan it is to run; `peer` is where it asks from, if it asks
+    /// itself.
     fn find(&self, seat: &Seat, peer: Option<&Peer>) -> Found {
         let Some(planned) = self.planned.borrow().clone() else { return Found::Unsynced };
-        let Some(agent) = planned.agent(&seat.node, seat.vantage, &seat.pod) else {
+        let Some(agent) = planned.agent(&seat.node, seat.vantage, &seat.pod).cloned() else {
             return Found::Unknown;
         };
         // Without a key its address is all that tells an agent from anybody else.
@@ -143,18 +120,23 @@ impl Shared {
         if !self.keyed && asks_from.is_some_and(|ip| ip != agent.pod.ip) {
             return Found::Elsewhere;
         }
-        let plan = planned.plan(agent);
-        match serde_json::to_vec(&plan) {
-            Ok(body) => Found::Plan { revision: plan.revision, body },
-            Err(error) => unreachable!("a plan has only text keys: {error}"),
+        let revision = self.revisions.of(&planned, seat, || planned.plan(&agent).revision);
+        Found::Agent { planned, agent: Box::new(agent), revision }
+    }
+
+    /// The revision that the agent in `seat` is to run, who speaks from `peer`.
+    pub(super) fn wanted(&self, seat: &Seat, peer: &Peer) -> Option<String> {
+        match self.find(seat, Some(peer)) {
+            Found::Agent { revision, .. } => Some(revision),
+            Found::Unsynced | Found::Unknown | Found::Elsewhere => None,
         }
     }
 
-    /// The plan of the agent that `query` names, for a reader: no waiting, nobody noted.
+    /// The plan of the agent that `query` names, for a reader: no waiting.
     pub(super) fn show_plan(&self, query: &str) -> Result<Vec<u8>, (StatusCode, String)> {
         let seat = asker(query).map_err(|problem| (StatusCode::BAD_REQUEST, problem))?;
         match self.find(&seat, None) {
-            Found::Plan { body, .. } => Ok(body),
+            Found::Agent { planned, agent, .. } => Ok(planned.plan(&agent).to_json()),
             other => {
                 let refusal = other.refusal(&seat);
                 let told = String::from_utf8_lossy(refusal.body()).into_owned();
@@ -169,7 +151,7 @@ impl Found {
     fn refusal(&self, seat: &Seat) -> Response<Bytes> {
         let Seat { node, vantage, pod } = seat;
         match self {
-            Self::Unsynced | Self::Plan { .. } => {
+            Self::Unsynced | Self::Agent { .. } => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "the cluster was not read yet\n")
             }
             Self::Unknown => text(
@@ -190,10 +172,6 @@ fn wait(request: &Request<Bytes>) -> Duration {
     let mut words = preferred.unwrap_or_default().split([',', ';']).map(str::trim);
     let seconds = words.find_map(|word| word.strip_prefix("wait=")?.parse().ok());
     Duration::from_secs(seconds.unwrap_or(0)).min(LONGEST_WAIT)
-}
-
-fn tag(revision: &str) -> String {
-    format!("\"{revision}\"")
 }
 
 fn text(status: StatusCode, body: impl Into<String>) -> Response<Bytes> {

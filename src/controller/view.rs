@@ -1,7 +1,7 @@
 //! `/v1/nodes`: per node and vantage what holds and what does not, as JSON for readers.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -14,6 +14,8 @@ pub use crate::controller::sighting::{Latency, Sighting};
 use crate::expectation::Verdict;
 use crate::target::Vantage;
 
+/// Windows that were pulled longer ago are not shown: an agent's own go back a minute.
+const FRESH: Duration = Duration::from_secs(60);
 /// Targets of a row that are named one by one.
 const NAMED: usize = 5;
 
@@ -60,7 +62,7 @@ pub struct Agent {
     pub pod: String,
     /// How it is linked to this controller.
     pub link: Link,
-    /// Since how many seconds nothing was heard of it.
+    /// How many seconds ago its windows were last pulled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silent_seconds: Option<u64>,
     /// The revision of the plan that it runs.
@@ -84,9 +86,9 @@ pub enum Link {
     Current,
     /// Connected; it runs another plan, or none yet.
     Outdated,
-    /// It was connected, and is no more.
+    /// Its windows were pulled before, and not in the last minute, or it is connected no more.
     Lost,
-    /// It never asked this controller.
+    /// This controller never heard of it.
     Never,
 }
 
@@ -193,24 +195,24 @@ impl Shared {
     }
 }
 
-/// What `entry` says of the agent in `seat`.
+/// What `entry` says of the agent in `seat`. What is older than [`FRESH`] says nothing of now.
 fn seen(seat: &Seat, entry: Option<&Entry>, now: SystemTime, only: Option<&str>) -> Agent {
+    let age = entry.map(|entry| now.duration_since(entry.heard).unwrap_or_default());
+    let fresh = age.is_some_and(|age| age <= FRESH);
     let link = match entry {
         None => Link::Never,
-        Some(entry) if !entry.connected => Link::Lost,
-        Some(entry) if entry.is_current() => Link::Current,
+        Some(entry) if !entry.connected || !fresh => Link::Lost,
+        Some(entry) if entry.current => Link::Current,
         Some(_) => Link::Outdated,
     };
-    let windows = entry.and_then(|entry| entry.windows.as_ref());
-    let sightings = windows.map_or(&[][..], |(_, sightings)| sightings);
-    let silent = entry.map(|entry| now.duration_since(entry.heard).unwrap_or_default().as_secs());
+    let sightings = entry.filter(|_| fresh).map_or(&[][..], |entry| &entry.sightings);
     Agent {
         vantage: seat.vantage,
         pod: seat.pod.clone(),
         link,
-        silent_seconds: silent,
+        silent_seconds: age.map(|age| age.as_secs()),
         revision: entry.and_then(|entry| entry.runs.clone()),
-        pulled_at: windows.map(|(at, _)| rfc3339(*at)),
+        pulled_at: entry.map(|entry| rfc3339(entry.heard)),
         rows: rows(sightings),
         targets: if only.is_some() { sightings.to_vec() } else { Vec::new() },
     }
@@ -249,4 +251,59 @@ fn remark(object: &ObjectRef, reason: &str, message: &str) -> Remark {
 fn rfc3339(time: SystemTime) -> String {
     let seconds = OffsetDateTime::from(time).replace_nanosecond(0).expect("0 is in range");
     seconds.format(&Rfc3339).expect("now is within RFC 3339")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(age: u64, connected: bool) -> Agent {
+        let seat = Seat {
+            node: "node-1".to_owned(),
+            vantage: Vantage::Plain,
+            pod: "meshprobe-agent-1".to_owned(),
+        };
+        let sighting = Sighting {
+            target: "peer/node-2".to_owned(),
+            probe: "http".to_owned(),
+            expect: "reply".to_owned(),
+            window_start: "2026-01-01T00:00:00Z".to_owned(),
+            window_seconds: 10,
+            verdicts: BTreeMap::from([(Verdict::Met, 3)]),
+            reasons: BTreeMap::new(),
+            latency_seconds: None,
+        };
+        let now = SystemTime::now();
+        let entry = Entry {
+            peer: 1,
+            connected,
+            heard: now - Duration::from_secs(age),
+            runs: Some("r".to_owned()),
+            current: true,
+            sightings: vec![sighting],
+        };
+        seen(&seat, Some(&entry), now, None)
+    }
+
+    #[test]
+    fn what_was_met_a_minute_ago_is_not_shown_as_met_now() {
+        let fresh = told(20, true);
+        assert_eq!((fresh.link, fresh.rows.len()), (Link::Current, 1));
+        let stale = told(61, true);
+        assert_eq!((stale.link, stale.rows.len()), (Link::Lost, 0), "connected, and silent");
+        assert_eq!(told(20, false).link, Link::Lost);
+    }
+
+    #[test]
+    fn the_worst_target_of_a_row_is_its_verdict() {
+        let row = |verdicts: &[Verdict]| Row {
+            row: "peer".to_owned(),
+            verdicts: verdicts.iter().map(|verdict| (*verdict, 1)).collect(),
+            unmet: Vec::new(),
+        };
+        let [met, violated, inconclusive] = Verdict::ALL;
+        assert_eq!(row(&[met, inconclusive]).verdict(), inconclusive);
+        assert_eq!(row(&[met, inconclusive, violated]).verdict(), violated);
+        assert_eq!(row(&[]).verdict(), inconclusive);
+    }
 }

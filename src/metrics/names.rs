@@ -106,7 +106,7 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     ),
     (NODES, Kind::Gauge, "Nodes of the cluster."),
     (AGENTS, Kind::Gauge, "Agents' pods in the cluster, by vantage."),
-    (AGENTS_CONNECTED, Kind::Gauge, "Agents that are connected to this controller."),
+    (AGENTS_CONNECTED, Kind::Gauge, "Connections that agents hold to this controller."),
     (FINDINGS, Kind::Gauge, "What was asked for and cannot be had, by reason."),
     (UNKNOWN, Kind::Gauge, "What is not probed because nobody can say what must come back."),
     (DISCOVERY_STALE, Kind::Gauge, "How long ago the quietest watch was last heard of."),

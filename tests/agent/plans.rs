@@ -117,6 +117,11 @@ async fn a_bad_plan_is_refused_as_a_whole_and_the_next_good_one_is_followed() {
     assert_eq!(names(&agent), ["own", "a"]);
     let page = metrics(&agent).await;
     assert_eq!(value(&page, "meshprobe_plan_rejected_total", &[]), Some(1.0));
+    // Whoever reads the window is not told that the bad one is in force.
+    let window = controller.asks("/v1/window").await;
+    assert_eq!(window.headers()["meshprobe-plan"], "\"r1\"");
+    let who = window.headers()["meshprobe-agent"].to_str().expect("ASCII");
+    assert!(who.starts_with("node=node-1&vantage="), "{who}");
     controller.give(&Plan::new("r3", one("d", &server)));
     assert!(take(&mut agent).await);
     assert_eq!(names(&agent), ["own", "d"]);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{ETAG, IF_NONE_MATCH};
 use http::{Request, Response, StatusCode};
 use meshprobe::channel::{Dialer, Fault, Key, Peer};
+use meshprobe::config::{AGENT_HEADER, PLAN_HEADER};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -126,10 +127,13 @@ async fn windows_are_pulled_and_told_per_node_and_vantage() {
     let (plane, _) = mesh(2).await;
     let controlled = Controlled::start(&plane).await;
     let peer = controlled.dial(SECRET).await.expect("the same key");
-    let (serving, stop) = (peer.clone(), CancellationToken::new());
+    let plan = ask(&peer, PLAIN, None).await.expect("an answer");
+    let told = tag(&plan);
+    let (serving, stop, runs) = (peer.clone(), CancellationToken::new(), told.clone());
     let stopping = stop.clone();
+    // It polls no more, as an agent that polls the other replica.
     let served = tokio::spawn(async move {
-        let windows = |_: Peer, request: Request<Bytes>| async move {
+        let windows = move |_: Peer, request: Request<Bytes>| {
             assert_eq!(request.uri().path(), "/v1/window");
             let seen = json!([{
                 "source_node": "node-0", "vantage": "plain", "target": "canary/node-1",
@@ -138,16 +142,13 @@ async fn windows_are_pulled_and_told_per_node_and_vantage() {
                 "verdicts": { "met": 1, "violated": 1, "inconclusive": 0 },
                 "reasons": { "unexpected_reply": 1 },
             }]);
-            Response::new(Bytes::from(seen.to_string()))
+            let answer = Response::builder()
+                .header(AGENT_HEADER, PLAIN.split_once('?').expect("a query").1)
+                .header(PLAN_HEADER, &runs)
+                .body(Bytes::from(seen.to_string()));
+            std::future::ready(answer.expect("an answer"))
         };
         serving.serve(windows, stopping).await
-    });
-    let plan = ask(&peer, PLAIN, None).await.expect("an answer");
-    let told = tag(&plan);
-    // Whoever polls with a plan's tag runs it.
-    let polling = tokio::spawn({
-        let (peer, told) = (peer.clone(), told.clone());
-        async move { ask(&peer, PLAIN, Some(told)).await }
     });
     let node = eventually("the window", PATIENCE, || async {
         let node = controlled.nodes("/v1/nodes/node-0").await["nodes"][0].clone();
@@ -180,7 +181,6 @@ async fn windows_are_pulled_and_told_per_node_and_vantage() {
     assert_eq!(report["success"], false);
     stop.cancel();
     served.await.expect("no panic");
-    polling.abort();
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use super::links::Links;
 use super::{Settings, scattered};
 use crate::agent::admin::{JSON, window_json};
 use crate::channel::{Dialer, Fault, Key, Peer, Service};
+use crate::config::{AGENT_HEADER, PLAN_HEADER};
 
 /// How long a handshake may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -109,7 +110,15 @@ impl Answers {
         };
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        // A query is ASCII.
+        let agent = HeaderValue::from_str(&self.0.query()).expect("escaped");
+        headers.insert(AGENT_HEADER, agent);
+        let runs = self.0.runs.lock().expect("no panic while held").clone();
+        if let Some(tag) = runs.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
+            headers.insert(PLAN_HEADER, tag);
+        }
         response
     }
 }

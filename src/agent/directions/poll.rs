@@ -8,7 +8,6 @@ use http::header::{ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, Request, Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use url::form_urlencoded::Serializer;
 
 use super::links::Links;
 use super::{Known, Offer, Settings, scattered};
@@ -62,22 +61,8 @@ impl Poll {
         }
     }
 
-    /// Who asks.
-    fn query(&self) -> String {
-        let Settings { identity, pod, .. } = &*self.settings;
-        let mut query = Serializer::new(String::new());
-        query.append_pair("node", &identity.node);
-        if let Some(vantage) = identity.vantage {
-            query.append_pair("vantage", vantage.as_str());
-        }
-        if let Some(pod) = pod {
-            query.append_pair("pod", pod);
-        }
-        query.finish()
-    }
-
     async fn ask(&self, peer: &Peer) -> Result<Response<Bytes>, Fault> {
-        let mut request = Request::get(format!("/v1/plan?{}", self.query()))
+        let mut request = Request::get(format!("/v1/plan?{}", self.settings.query()))
             .header("prefer", format!("wait={WAIT}"))
             .body(Bytes::new())
             .expect("a query is escaped");
