@@ -1,7 +1,7 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
-//! attempt schedule spec cluster topology`), edges (`config net tls istiod channel drain
+//! attempt schedule spec cluster topology observation`), edges (`config net tls istiod channel drain
 //! telemetry`), capabilities (`probe identity discovery metrics responder window`), engine
 //! (`runner plan fleet`), roles (`agent controller lab`), and `cli`.
 
@@ -23,6 +23,7 @@ pub mod istiod;
 pub mod lab;
 pub mod metrics;
 pub mod net;
+pub mod observation;
 pub mod outcome;
 pub mod plan;
 pub mod probe;

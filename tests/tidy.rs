@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
         "spec",
         "cluster",
         "topology",
+        "observation",
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
     &["probe", "identity", "discovery", "metrics", "responder", "window"],

@@ -1,0 +1,192 @@
+//! What one agent saw of one path within one window: the unit that detection, diagnosis and gate
+//! read. Agents tell it on `/v1/window`, files hold it as JSON lines.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::expectation::Verdict;
+use crate::failure::Reason;
+use crate::target::{ProbeKind, Vantage, Via};
+
+/// The attempts of one path in one window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// Node of the agent that asked.
+    pub source_node: String,
+    /// Its side of the mesh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vantage: Option<Vantage>,
+    /// What was asked.
+    pub probe: ProbeKind,
+    /// Of whom, in the words of a topology: `peer`, `peer-strict`, `underlay`, `coredns/<pod>`,
+    /// `coredns`, `istiod/<pod>`, `istiod`, `service/<ns>/<name>`; any other target is its own.
+    pub target: String,
+    /// The target's name within its agent's plan, where an agent told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Node of the far end, when it has one.
+    #[serde(default)]
+    pub destination_node: Option<String>,
+    /// Through what the far end was addressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
+    /// What had to come back.
+    pub expect: Expected,
+    /// When the window began.
+    #[serde(with = "rfc3339")]
+    pub window_start: OffsetDateTime,
+    /// How long it was or, if it is under way, will be, seconds.
+    pub window_seconds: u64,
+    /// Attempts that began within it and ended.
+    pub attempts: u64,
+    /// The same by verdict.
+    pub verdicts: Verdicts,
+    /// Failures by reason.
+    #[serde(default, deserialize_with = "reasons")]
+    pub reasons: BTreeMap<Reason, u64>,
+    /// How long the successful ones took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_seconds: Option<Latency>,
+}
+
+/// What had to come back, as far as a reader of windows needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expected {
+    /// An answer.
+    Reply,
+    /// A denial.
+    Denied,
+}
+
+/// Attempts by verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdicts {
+    /// As stated.
+    #[serde(default)]
+    pub met: u64,
+    /// Not as stated.
+    #[serde(default)]
+    pub violated: u64,
+    /// Those that cannot tell.
+    #[serde(default)]
+    pub inconclusive: u64,
+}
+
+/// Quantiles of the attempts that succeeded, seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// The median.
+    pub p50: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+}
+
+impl Verdicts {
+    /// All attempts.
+    pub fn total(&self) -> u64 {
+        self.met.saturating_add(self.violated).saturating_add(self.inconclusive)
+    }
+
+    /// Those that can tell something of the path.
+    pub fn conclusive(&self) -> u64 {
+        self.met.saturating_add(self.violated)
+    }
+
+    /// The verdict of all together: violated when any attempt was, else met when any was.
+    pub fn overall(&self) -> Verdict {
+        match self {
+            Self { violated: 1.., .. } => Verdict::Violated,
+            Self { met: 1.., .. } => Verdict::Met,
+            Self { .. } => Verdict::Inconclusive,
+        }
+    }
+
+    /// Counts one more.
+    pub fn add(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Met => self.met += 1,
+            Verdict::Violated => self.violated += 1,
+            Verdict::Inconclusive => self.inconclusive += 1,
+        }
+    }
+}
+
+impl Observation {
+    /// When the window ended, or will.
+    pub fn window_end(&self) -> OffsetDateTime {
+        self.window_start.saturating_add(
+            time::Duration::try_from(Duration::from_secs(self.window_seconds))
+                .unwrap_or(time::Duration::MAX),
+        )
+    }
+
+    /// The most frequent reason of failure.
+    pub fn reason(&self) -> Option<Reason> {
+        self.reasons.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| *reason)
+    }
+}
+
+/// Reasons that this version does not know are `unclassified`: a newer agent is no broken one.
+fn reasons<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Reason, u64>, D::Error> {
+    let mut found = BTreeMap::new();
+    for (word, count) in BTreeMap::<String, u64>::deserialize(from)? {
+        let known = Reason::ALL.iter().find(|reason| reason.as_str() == word);
+        let reason = known.copied().unwrap_or(Reason::Unclassified);
+        let sum: &mut u64 = found.entry(reason).or_default();
+        *sum = sum.saturating_add(count);
+    }
+    Ok(found)
+}
+
+mod rfc3339 {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(
+        at: &OffsetDateTime,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let text = at.format(&Rfc3339).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str(&text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<OffsetDateTime, D::Error> {
+        let text = String::deserialize(from)?;
+        OffsetDateTime::parse(&text, &Rfc3339).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"source_node":"node-1","vantage":"ambient","probe":"http",
+        "target":"peer","destination_node":"node-2","via":"pod_ip","expect":"reply",
+        "window_start":"2026-01-01T00:00:10Z","window_seconds":10,"attempts":3,
+        "verdicts":{"met":1,"violated":2,"inconclusive":0},"reasons":{"reset":1,"timeout":1},
+        "latency_seconds":{"p50":0.001,"p99":0.002}}"#;
+
+    #[test]
+    fn an_observation_reads_back_as_written() {
+        let read: Observation = serde_json::from_str(LINE).expect("an observation");
+        assert_eq!(read.verdicts, Verdicts { met: 1, violated: 2, inconclusive: 0 });
+        assert_eq!(read.window_end() - read.window_start, time::Duration::seconds(10));
+        let written = serde_json::to_string(&read).expect("it has a form");
+        assert_eq!(serde_json::from_str::<Observation>(&written).expect("the same"), read);
+    }
+
+    #[test]
+    fn what_a_newer_agent_adds_breaks_nothing() {
+        let newer = LINE
+            .replace("\"reset\"", "\"eaten_by_fish\"")
+            .replace("{\"p50\"", "{\"p10\":0,\"p50\"");
+        let read: Observation = serde_json::from_str(&newer).expect("an observation");
+        assert_eq!(read.reasons[&Reason::Unclassified], 1);
+    }
+}
