@@ -108,7 +108,7 @@ impl Controller {
             events,
         });
         let peers = (channel.peers(), channel.meter());
-        tasks.spawn(channel.run(Desk(Arc::clone(&shared)), stop.clone()));
+        tasks.spawn(channel.run(Desk::new(Arc::clone(&shared)), stop.clone()));
         let collecting = (Arc::clone(&shared), peers.0.clone());
         tasks.spawn(collect::run(collecting.0, collecting.1, tasks.clone(), stop.clone()));
         tasks.spawn(api::serve(listener, shared, peers, stop.clone(), tasks.clone()));
