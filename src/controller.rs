@@ -9,6 +9,7 @@ mod api;
 mod collect;
 mod desk;
 mod planner;
+mod rekey;
 mod revisions;
 mod roster;
 mod settings;
@@ -108,6 +109,9 @@ impl Controller {
             events,
         });
         let peers = (channel.peers(), channel.meter());
+        if let Some((path, key)) = config.channel.key.clone().zip(key) {
+            tasks.spawn(rekey::run(path, key, channel.lock(), stop.clone()));
+        }
         tasks.spawn(channel.run(Desk::new(Arc::clone(&shared)), stop.clone()));
         let collecting = (Arc::clone(&shared), peers.0.clone());
         tasks.spawn(collect::run(collecting.0, collecting.1, tasks.clone(), stop.clone()));
