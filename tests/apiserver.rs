@@ -7,9 +7,13 @@ mod apiserver {
     mod chart;
     mod control_plane;
     mod controlled;
+    mod data_plane;
     mod discovered;
     mod fleet;
     mod installed;
+    mod lab;
+    #[path = "../netns_mesh/net.rs"]
+    mod net;
     mod objects;
     mod outages;
     mod pki;
