@@ -12,11 +12,13 @@ mod apiserver {
     mod fleet;
     mod installed;
     mod lab;
+    mod mistaken;
     #[path = "../netns_mesh/net.rs"]
     mod net;
     mod objects;
     mod outages;
     mod pki;
+    mod plugin;
     mod rights;
     mod seed;
     mod standing;
