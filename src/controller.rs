@@ -9,6 +9,7 @@ mod api;
 mod collect;
 mod desk;
 mod planner;
+mod rekey;
 mod revisions;
 mod roster;
 mod settings;
@@ -108,7 +109,10 @@ impl Controller {
             events,
         });
         let peers = (channel.peers(), channel.meter());
-        tasks.spawn(channel.run(Desk(Arc::clone(&shared)), stop.clone()));
+        if let Some((path, key)) = config.channel.key.clone().zip(key) {
+            tasks.spawn(rekey::run(path, key, channel.lock(), stop.clone()));
+        }
+        tasks.spawn(channel.run(Desk::new(Arc::clone(&shared)), stop.clone()));
         let collecting = (Arc::clone(&shared), peers.0.clone());
         tasks.spawn(collect::run(collecting.0, collecting.1, tasks.clone(), stop.clone()));
         tasks.spawn(api::serve(listener, shared, peers, stop.clone(), tasks.clone()));
