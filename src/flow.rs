@@ -9,6 +9,7 @@ mod merge;
 pub use merge::{FleetFlows, FlowPair, NodeStanding};
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -107,10 +108,15 @@ pub struct FlowDestination {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FlowSecurity {
-    /// `mutual_tls`.
-    MutualTls,
     /// `unknown`: ztunnel's word for what came without mTLS of its own.
     Plaintext,
+    /// `mutual_tls`.
+    MutualTls,
+}
+
+impl FlowSecurity {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Plaintext, Self::MutualTls];
 }
 
 /// How a ztunnel is, by its own word and by how its counters move.
@@ -164,9 +170,34 @@ pub struct Terminations {
 }
 
 impl FlowSource {
-    /// Whether ztunnel named anything of it.
-    pub fn is_known(&self) -> bool {
-        *self != Self::default()
+    /// Whether ztunnel could name nothing of it.
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// `<namespace>/<workload>`, or `unknown`.
+impl fmt::Display for FlowSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.principal {
+            Some(principal) if self.workload.is_none() => f.write_str(principal),
+            _ => write(f, self.namespace.as_deref(), self.workload.as_deref()),
+        }
+    }
+}
+
+/// `<namespace>/<workload>`, or `unknown`.
+impl fmt::Display for FlowDestination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(f, self.namespace.as_deref(), self.workload.as_deref())
+    }
+}
+
+fn write(f: &mut fmt::Formatter<'_>, namespace: Option<&str>, name: Option<&str>) -> fmt::Result {
+    match (namespace, name) {
+        (None, None) => f.write_str("unknown"),
+        (Some(namespace), name) => write!(f, "{namespace}/{}", name.unwrap_or("unknown")),
+        (None, Some(name)) => f.write_str(name),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What all nodes told, as pairs of workloads. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,23 @@ impl FleetFlows {
     pub fn plaintext(&self) -> impl Iterator<Item = &FlowPair> {
         self.pairs.iter().filter(|pair| pair.security == FlowSecurity::Plaintext)
     }
+
+    /// Those of them that are not of probers: whose source is in none of the `own` namespaces.
+    pub fn plaintext_of_users<'a>(
+        &'a self,
+        own: &'a BTreeSet<String>,
+    ) -> impl Iterator<Item = &'a FlowPair> {
+        let is_own =
+            |pair: &FlowPair| pair.source.namespace.as_ref().is_some_and(|it| own.contains(it));
+        self.plaintext().filter(move |pair| !is_own(pair))
+    }
+}
+
+/// `<source> to <destination>`, each as `<namespace>/<workload>`.
+impl fmt::Display for FlowPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.source, self.destination)
+    }
 }
 
 impl FlowPair {
@@ -196,6 +214,7 @@ mod tests {
         assert_eq!((pair.rate_per_second, pair.total()), (0.5, 28));
         assert_eq!((pair.first_seen, pair.last_seen), (at(50), Some(at(200))));
         assert_eq!(pair.nodes.iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(pair.to_string(), "ingress/cloudflared to default/mirai-frontend");
         let standing: Vec<_> =
             fleet.nodes.iter().map(|it| (it.node.as_str(), it.age_seconds)).collect();
         assert_eq!(standing, [("a", 2.0), ("b", 1.0)]);
@@ -211,6 +230,10 @@ mod tests {
         let fleet = FleetFlows::of([(&telling("a", flows), Duration::ZERO)]);
         assert_eq!(fleet.pairs.len(), 3);
         assert_eq!(fleet.plaintext().count(), 2);
+        let own = BTreeSet::from(["ingress".to_owned()]);
+        let of_users: Vec<_> = fleet.plaintext_of_users(&own).collect();
+        assert!(matches!(of_users[..], [pair] if pair.source.is_unknown()), "{of_users:?}");
+        assert_eq!(of_users[0].to_string(), "unknown to default/mirai-frontend");
         assert_eq!(fleet.clone().into_namespace("default").pairs.len(), 3);
         let elsewhere = fleet.into_namespace("kube-system");
         assert_eq!((elsewhere.pairs.len(), elsewhere.nodes.len()), (0, 1));
@@ -230,6 +253,6 @@ mod tests {
             "security":"plaintext","first_seen":"2026-01-01T00:00:00Z"}]}"#;
         let told: NodeFlows = serde_json::from_str(text).expect("a telling");
         assert_eq!((told.flows[0].last_seen, told.flows[0].total()), (None, 0));
-        assert!(!told.flows[0].source.is_known());
+        assert!(told.flows[0].source.is_unknown());
     }
 }
