@@ -2,6 +2,7 @@
 
 mod built;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::agent::Agent;
 use crate::config::{Identity, ResponderConfig};
+use crate::flow::FleetFlows;
 use crate::lab::address::Addresses;
 use crate::lab::ca::Authority;
 use crate::lab::cell::{Cell, From, Node, Row};
@@ -180,6 +182,19 @@ impl Mesh {
     /// How long an attempt may take.
     pub(super) fn longest_attempt(&self) -> Duration {
         self.longest
+    }
+
+    /// Who calls whom, as the plain agents read it from their ztunnels.
+    pub(super) fn flows(&self) -> FleetFlows {
+        let told: Vec<_> = self.agents.iter().map(Agent::flows).collect();
+        let read = told.iter().filter(|told| told.ztunnel.is_some());
+        FleetFlows::of(read.map(|told| (told, Duration::ZERO)))
+    }
+
+    /// The namespaces of probers.
+    pub(super) fn own_namespaces(&self) -> BTreeSet<String> {
+        let names = self.built.ambient.iter().chain(&self.built.plain);
+        names.map(|name| self.built.pod(name).namespace.clone()).collect()
     }
 
     /// The first line on the screen; `exported` is where configurations were written.
