@@ -65,8 +65,12 @@ impl Ztunnel {
         let shown = Arc::clone(&page);
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let _ = stream.read(&mut [0; 4096]).await;
-                let body = shown.lock().expect("no panic").clone();
+                let mut head = [0; 4096];
+                let read = stream.read(&mut head).await.unwrap_or(0);
+                let body = match head[..read].starts_with(b"GET /healthz/ready ") {
+                    true => "ready\n".to_owned(),
+                    false => shown.lock().expect("no panic").clone(),
+                };
                 let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
                 let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
             }
