@@ -10,6 +10,7 @@ mod collect;
 mod desk;
 mod flows;
 mod planner;
+mod rekey;
 mod revisions;
 mod roster;
 mod settings;
@@ -111,7 +112,10 @@ impl Controller {
             events,
         });
         let peers = (channel.peers(), channel.meter());
-        tasks.spawn(channel.run(Desk(Arc::clone(&shared)), stop.clone()));
+        if let Some((path, key)) = config.channel.key.clone().zip(key) {
+            tasks.spawn(rekey::run(path, key, channel.lock(), stop.clone()));
+        }
+        tasks.spawn(channel.run(Desk::new(Arc::clone(&shared)), stop.clone()));
         let collecting = (Arc::clone(&shared), peers.0.clone());
         tasks.spawn(collect::run(collecting.0, collecting.1, tasks.clone(), stop.clone()));
         let counting = (Arc::clone(&shared), peers.0.clone());

@@ -38,6 +38,7 @@ pub mod events;
 mod fault;
 mod follow;
 pub mod forward;
+mod labels;
 pub mod lease;
 mod pace;
 pub mod peer_authentication;

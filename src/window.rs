@@ -1,4 +1,5 @@
-//! The last minute of every target in short windows: what `/v1/window` tells.
+//! The last minute of every target in short windows: what `/v1/window` tells. A target that is asked
+//! more seldom is told by its last attempts, and one without any as such: with no attempts.
 //!
 //! Enough for a reader to see what just happened; history lives in Prometheus. Pure bookkeeping:
 //! time is an argument.
@@ -39,6 +40,8 @@ pub struct Window {
 #[derive(Debug)]
 struct Ring {
     asked: Asked,
+    /// Windows of which is told, the one under way included.
+    span: u64,
     slices: VecDeque<Slice>,
 }
 
@@ -97,18 +100,25 @@ impl Window {
         Self { node: node.to_owned(), vantage, targets: Mutex::default() }
     }
 
-    /// A target begins to be probed; one that asks what it asked before keeps its windows.
+    /// A target begins to be probed, with `interval` between two attempts; one that asks what it
+    /// asked before keeps its windows.
     pub fn joined(
         &self,
         target: &TargetName,
         probe: ProbeKind,
         via: Option<Via>,
         expect: &Expectation,
+        interval: Duration,
     ) {
         let asked = Asked { probe, via, expect: stated(expect) };
         let mut targets = self.targets.lock().expect("no panic while held");
-        if targets.get(target).is_none_or(|ring| ring.asked != asked) {
-            targets.insert(target.clone(), Ring { asked, slices: VecDeque::new() });
+        let ring = targets.get_mut(target).filter(|ring| ring.asked == asked);
+        match ring {
+            Some(ring) => ring.span = span(interval),
+            None => {
+                let ring = Ring { asked, span: span(interval), slices: VecDeque::new() };
+                targets.insert(target.clone(), ring);
+            }
         }
     }
 
@@ -134,15 +144,22 @@ impl Window {
         self.targets.lock().expect("no panic while held").retain(|name, _| !left.contains(name));
     }
 
-    /// Every window of the last minute, by target and time.
+    /// Every window of the last minute, by target and time; of a target without one that which is
+    /// under way, with no attempts.
     pub fn observations(&self, now: SystemTime) -> Vec<Observation> {
-        let oldest = number(now).saturating_sub(KEPT as u64 - 1);
+        let now = number(now);
         let targets = self.targets.lock().expect("no panic while held");
-        let all = targets.iter().flat_map(|(name, ring)| {
+        let mut all = Vec::with_capacity(targets.len() * KEPT);
+        for (name, ring) in targets.iter() {
+            let told = all.len();
+            let oldest = now.saturating_sub(ring.span - 1);
             let recent = ring.slices.iter().filter(|slice| slice.number >= oldest);
-            recent.map(|slice| self.observation(name, ring, slice))
-        });
-        all.collect()
+            all.extend(recent.map(|slice| self.observation(name, ring, slice)));
+            if all.len() == told {
+                all.push(self.observation(name, ring, &Slice::empty(now)));
+            }
+        }
+        all
     }
 
     fn observation(&self, name: &TargetName, ring: &Ring, slice: &Slice) -> Observation {
@@ -170,6 +187,20 @@ impl Window {
     }
 }
 
+impl Slice {
+    fn empty(number: u64) -> Self {
+        let verdicts = [0; Verdict::ALL.len()];
+        Self { number, verdicts, reasons: BTreeMap::new(), latency: None }
+    }
+}
+
+/// The windows of a minute, or until the next attempt but one has surely ended: an attempt counts
+/// where it began, and may take as long as its interval.
+fn span(interval: Duration) -> u64 {
+    let two = interval.as_secs().saturating_mul(2).div_ceil(LENGTH.as_secs());
+    two.saturating_add(2).max(KEPT as u64)
+}
+
 impl Ring {
     /// The slice of window `number`; `None` when it is older than what is kept.
     fn slice(&mut self, number: u64) -> Option<&mut Slice> {
@@ -179,9 +210,7 @@ impl Ring {
             if at == 0 && self.slices.len() == KEPT {
                 return None;
             }
-            let verdicts = [0; Verdict::ALL.len()];
-            let fresh = Slice { number, verdicts, reasons: BTreeMap::new(), latency: None };
-            self.slices.insert(at, fresh);
+            self.slices.insert(at, Slice::empty(number));
             if self.slices.len() > KEPT {
                 self.slices.pop_front();
                 return self.slices.get_mut(at - 1);
@@ -205,4 +234,47 @@ fn number(time: SystemTime) -> u64 {
 
 fn rfc3339(time: SystemTime) -> String {
     OffsetDateTime::from(time).format(&Rfc3339).expect("window times are within RFC 3339")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(interval: u64, later: u64, attempted: bool) -> Vec<(u64, u64)> {
+        let window = Window::new("node-1", None);
+        let target: TargetName = "held/node-2".parse().expect("a name");
+        let expect = Expectation::Reply;
+        let interval = Duration::from_secs(interval);
+        window.joined(&target, ProbeKind::Hold, None, &expect, interval);
+        let began = UNIX_EPOCH + Duration::from_secs(1000);
+        if attempted {
+            let mut targets = window.targets.lock().expect("no panic while held");
+            let ring = targets.get_mut(&target).expect("it joined");
+            ring.slice(number(began)).expect("the first").verdicts[0] += 1;
+        }
+        let all = window.observations(began + Duration::from_secs(later));
+        let seconds = |told: &Observation| {
+            let start = OffsetDateTime::parse(&told.window_start, &Rfc3339).expect("RFC 3339");
+            start.unix_timestamp() as u64
+        };
+        all.iter().map(|told| (seconds(told), told.attempts)).collect()
+    }
+
+    #[test]
+    fn a_target_that_was_never_attempted_is_told_without_attempts() {
+        assert_eq!(told(5, 0, false), [(1000, 0)]);
+        assert_eq!(told(5, 20, false), [(1020, 0)]);
+    }
+
+    #[test]
+    fn what_is_asked_often_is_told_for_a_minute() {
+        assert_eq!(told(5, 60, true), [(1000, 1)]);
+        assert_eq!(told(5, 70, true), [(1070, 0)]);
+    }
+
+    #[test]
+    fn what_is_asked_seldom_is_told_until_it_was_asked_again() {
+        assert_eq!(told(60, 130, true), [(1000, 1)]);
+        assert_eq!(told(60, 140, true), [(1140, 0)]);
+    }
 }

@@ -39,7 +39,8 @@ impl Books {
 impl Sink for Books {
     fn joined(&self, target: &Target) {
         let (name, probe, via) = (&target.spec.name, target.spec.probe.kind(), target.spec.via);
-        self.window.joined(name, probe, via, &target.spec.probe.expect);
+        let interval = target.spec.cadence.interval();
+        self.window.joined(name, probe, via, &target.spec.probe.expect, interval);
         self.metrics.joined(name, probe, via);
         self.flows.joined(target);
         for cause in Missed::ALL {

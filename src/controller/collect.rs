@@ -23,8 +23,12 @@ use crate::controller::sighting::sightings;
 
 /// How often new connections are looked for.
 const LOOK: Duration = Duration::from_secs(1);
-/// Time between two pulls of one agent: the length of a window.
+/// Time between two pulls of one agent at the most: the length of a window.
 const EVERY: Duration = Duration::from_secs(10);
+/// And at the least: what breaks is to be seen soon.
+const SOON: Duration = Duration::from_secs(2);
+/// Pulls per second that do not make a small fleet's agents wait for each other.
+const PULLS_PER_SECOND: f64 = 200.0;
 /// How long an agent may take to tell its windows.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest body of windows, bytes.
@@ -48,9 +52,9 @@ pub(super) async fn run(
                 continue;
             }
             let (shared, stop) = (Arc::clone(&shared), stop.clone());
-            let followed = Arc::clone(&followed);
+            let (followed, peers) = (Arc::clone(&followed), peers.clone());
             tasks.spawn(async move {
-                follow(&shared, &peer, stop).await;
+                follow(&shared, &peer, &peers, stop).await;
                 followed.lock().expect("no panic while held").remove(&peer.id());
             });
         }
@@ -58,7 +62,7 @@ pub(super) async fn run(
 }
 
 /// Pulls what the agent behind `peer` sees until its connection or the controller ends.
-async fn follow(shared: &Shared, peer: &Peer, stop: CancellationToken) {
+async fn follow(shared: &Shared, peer: &Peer, peers: &Peers, stop: CancellationToken) {
     // Those that connect at once are spread; all are known soon after a controller's start.
     let mut at = Instant::now() + offset(peer) / 4;
     let mut known: Option<Seat> = None;
@@ -79,7 +83,7 @@ async fn follow(shared: &Shared, peer: &Peer, stop: CancellationToken) {
                 tracing::debug!(remote = %peer.remote_address(), problem, "no windows");
             }
         }
-        at = Instant::now() + EVERY;
+        at = Instant::now() + every(peers.len());
     }
     if let Some(seat) = known {
         shared.roster.lost(&seat, peer.id());
@@ -113,9 +117,24 @@ fn answer_header<'a>(answer: &'a Response<Bytes>, name: &str) -> Option<&'a str>
     answer.headers().get(name)?.to_str().ok()
 }
 
+/// Time between two pulls of one of `agents`.
+fn every(agents: usize) -> Duration {
+    Duration::from_secs_f64(agents as f64 / PULLS_PER_SECOND).clamp(SOON, EVERY)
+}
+
 /// When within [`EVERY`] an agent's turn is.
 fn offset(peer: &Peer) -> Duration {
     let mut hasher = DefaultHasher::new();
     peer.id().hash(&mut hasher);
     EVERY.mul_f64((hasher.finish() % 1024) as f64 / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_fleets_are_heard_of_sooner() {
+        assert_eq!([1, 400, 1000, 10_000].map(|agents| every(agents).as_secs()), [2, 2, 5, 10]);
+    }
 }

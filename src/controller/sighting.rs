@@ -32,7 +32,7 @@ pub struct Latency {
     pub p99: f64,
 }
 
-/// What a target showed in the newest window in which it was attempted.
+/// What a target showed in the newest window in which an attempt began, or that none has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sighting {
     /// The target.
@@ -56,6 +56,11 @@ pub struct Sighting {
 }
 
 impl Sighting {
+    /// Whether any attempt has ended.
+    pub fn attempted(&self) -> bool {
+        self.verdicts.values().any(|count| *count > 0)
+    }
+
     /// The verdict of the window: violated when any attempt was, else met when any was.
     pub fn verdict(&self) -> Verdict {
         let any = |verdict| self.verdicts.get(&verdict).is_some_and(|count| *count > 0);
@@ -85,9 +90,7 @@ pub(super) fn sightings(body: &[u8]) -> Result<Vec<Sighting>, serde_json::Error>
     let mut latest: BTreeMap<String, Sighting> = BTreeMap::new();
     for observation in observations {
         let known = latest.contains_key(&observation.target);
-        if observation.verdicts.values().all(|count| *count == 0)
-            || (!known && latest.len() == MOST_TARGETS)
-        {
+        if !known && latest.len() == MOST_TARGETS {
             continue;
         }
         // RFC 3339 in UTC with whole seconds: as text in the order of time.
@@ -140,6 +143,14 @@ mod tests {
         let seen = sightings(body.as_bytes()).expect("windows");
         assert_eq!((seen[0].verdict(), seen[0].row()), (Verdict::Violated, "canary"));
         assert_eq!(seen[0].reason(), Some("reset"));
+    }
+
+    #[test]
+    fn a_target_without_attempts_is_kept_and_inconclusive() {
+        let body =
+            observation("peer/a", "2026-01-01T00:00:10Z", 0).replace(r#""met":2"#, r#""met":0"#);
+        let seen = sightings(format!("[{body}]").as_bytes()).expect("windows");
+        assert_eq!((seen[0].attempted(), seen[0].verdict()), (false, Verdict::Inconclusive));
     }
 
     #[test]

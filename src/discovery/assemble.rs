@@ -7,6 +7,7 @@ use crate::cluster::{Agent, Cluster, Endpoint, Finding, FindingReason, Labels, P
 use crate::discovery::choose::{Chosen, ChosenPort, choose, reference};
 use crate::discovery::endpoints;
 use crate::discovery::enrolment::{self, USE_WAYPOINT};
+use crate::discovery::labels;
 use crate::discovery::reduce::{PodSeen, Slice};
 use crate::discovery::seen::Seen;
 use crate::discovery::settings::Settings;
@@ -33,6 +34,7 @@ pub fn assemble(seen: &Seen, settings: &Settings) -> Assembled {
     let services = services(seen, settings, ports, &mut findings);
     let peer_authentications = peer_authentications(seen, &mut findings);
     forbidden(seen, settings, &mut findings);
+    labels::unknown(seen, settings, &namespaces, &mut findings);
     let cluster = Cluster {
         nodes: by_name(&seen.nodes),
         namespaces: by_name(&seen.namespaces),

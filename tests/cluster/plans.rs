@@ -114,6 +114,18 @@ fn the_revision_changes_with_the_plan_and_only_then() {
     assert_ne!(plan(&fleet(&other), Plain, "node-0").revision, before.revision);
 }
 
+#[test]
+fn where_controllers_are_is_told_and_makes_no_other_plan() {
+    let before = plan(&fleet(&shop()), Plain, "node-0");
+    let mut moved = shop();
+    moved.controllers[0].set_port(1);
+    let fleet = fleet(&moved);
+    let after = plan(&fleet, Plain, "node-0");
+    assert_eq!(after.revision, before.revision);
+    assert_ne!(after.body.controllers, before.body.controllers);
+    assert_eq!(after.body.controllers, fleet.controllers());
+}
+
 fn reasons(fleet: &Fleet) -> Vec<(&str, &str, Option<Vantage>)> {
     let told = fleet.unknown().iter();
     told.map(|u| (u.reason.as_str(), u.object.name.as_str(), u.vantage)).collect()
