@@ -10,10 +10,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::cluster::mtls::Policies;
-use crate::cluster::{Agent, Endpoint, ObjectRef, Service};
+use crate::cluster::{Agent, Endpoint, ObjectRef, Pod, Service};
 use crate::fleet::Settings;
 use crate::fleet::answer::{
-    Answer, from_the_mesh, is_tunnelled, plaintext, spiffe_id, target, tunnel, url,
+    Answer, from_the_mesh, is_tunnelled, plaintext, spiffe_id, target, through, tunnel, url,
 };
 use crate::fleet::budget::Share;
 use crate::fleet::document::{Question, Target};
@@ -192,6 +192,7 @@ impl Services<'_> {
         endpoints: &BTreeMap<&str, &Endpoint>,
     ) -> Asked {
         let mut asked = Asked::default();
+        asked.pods.extend(self.through_waypoint(service, name));
         let (mut replies, mut denials) = (0, 0);
         for (pod, endpoint) in endpoints {
             let mut answer = plaintext(&endpoint.pod, endpoint.target_port, self.policies);
@@ -230,6 +231,19 @@ impl Services<'_> {
         asked
     }
 
+    /// What goes to a Service by way of its waypoint, as ztunnel sends it: the Service's own address
+    /// in CONNECT (Istio: HBONE to a waypoint). What the waypoint's policies answer is a reply.
+    fn through_waypoint(&self, service: &Service, name: &str) -> Vec<(u64, Vec<Target>)> {
+        let address = service.cluster_ip.and_then(|ip| url(ip, service.port, &service.path));
+        let asked = |pod: &Pod| {
+            let id = spiffe_id(pod, &self.settings.trust_domain)?;
+            let name = target_name(&["waypoint/", name, "/", &pod.name]);
+            let asked = target(name, address.clone()?, through(pod.ip, id)).via(Via::Hbone);
+            Some((score(&[&pod.name]), vec![asked]))
+        };
+        service.waypoint_pods.iter().filter_map(asked).collect()
+    }
+
     fn leave_out(&mut self, service: &Service, vantage: Option<Vantage>, reason: UnknownReason) {
         let name = printable(&format!("{}/{}:{}", service.namespace, service.name, service.port));
         let why = match reason {
@@ -240,7 +254,7 @@ impl Services<'_> {
             }
             UnknownReason::Waypoint => {
                 "it is behind a waypoint, whose policies say what plaintext past it meets: it is \
-                 called from inside the mesh only"
+                 called from inside the mesh and, where the waypoint's pods are known, by HBONE"
             }
             UnknownReason::Sidecar => {
                 "a pod behind it has a sidecar under STRICT, whose denial has no control"
