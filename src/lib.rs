@@ -1,8 +1,8 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
-//! attempt schedule spec cluster topology observation`), edges (`config net tls istiod channel drain
-//! telemetry`), capabilities (`probe identity discovery metrics responder window`), engine
+//! attempt schedule spec cluster topology observation flow`), edges (`config net tls istiod channel
+//! drain telemetry`), capabilities (`probe identity discovery metrics responder window`), engine
 //! (`runner plan fleet`), roles (`agent controller lab`), and `cli`.
 
 pub mod agent;
@@ -17,6 +17,7 @@ pub mod drain;
 pub mod expectation;
 pub mod failure;
 pub mod fleet;
+pub mod flow;
 pub mod identity;
 pub mod istiod;
 #[cfg(feature = "lab")]

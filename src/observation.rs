@@ -143,10 +143,11 @@ fn reasons<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Reason, u64>, 
     Ok(found)
 }
 
-mod rfc3339 {
+/// Times as RFC 3339, for `#[serde(with)]`.
+pub(crate) mod rfc3339 {
     use super::*;
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         at: &OffsetDateTime,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -154,11 +155,32 @@ mod rfc3339 {
         serializer.serialize_str(&text)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<OffsetDateTime, D::Error> {
         let text = String::deserialize(from)?;
         OffsetDateTime::parse(&text, &Rfc3339).map_err(serde::de::Error::custom)
+    }
+
+    /// The same for a time that may not be there.
+    pub(crate) mod option {
+        use super::*;
+
+        #[derive(Serialize, Deserialize)]
+        struct Time(#[serde(with = "crate::observation::rfc3339")] OffsetDateTime);
+
+        pub(crate) fn serialize<S: Serializer>(
+            at: &Option<OffsetDateTime>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            at.map(Time).serialize(serializer)
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<OffsetDateTime>, D::Error> {
+            Ok(Option::<Time>::deserialize(from)?.map(|time| time.0))
+        }
     }
 }
 

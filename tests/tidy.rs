@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
         "cluster",
         "topology",
         "observation",
+        "flow",
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
     &["probe", "identity", "discovery", "metrics", "responder", "window"],

@@ -1,4 +1,4 @@
-//! The admin server: `/metrics`, `/livez`, `/readyz`, `/v1/window`, `/probe`.
+//! The admin server: `/metrics`, `/livez`, `/readyz`, `/v1/window`, `/v1/flows`, `/probe`.
 //!
 //! HTTP/1.1 only, GET and HEAD only, bounded in connections and header time. A request that is
 //! wrong gets a 4xx and changes nothing.
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::blackbox;
+use crate::agent::flows::Flows;
 use crate::config::AdminConfig;
 use crate::metrics::{Exposition, Metrics};
 use crate::net;
@@ -46,6 +47,7 @@ pub(super) struct Admin {
     questions: RwLock<Arc<Questions>>,
     pub(super) metrics: Arc<Metrics>,
     window: Arc<Window>,
+    flows: Arc<Flows>,
     in_flight: Arc<AtomicU32>,
     responder: Option<Arc<ResponderStats>>,
     ready: AtomicBool,
@@ -58,7 +60,7 @@ impl Admin {
         config: &AdminConfig,
         questions: Questions,
         metrics: Arc<Metrics>,
-        window: Arc<Window>,
+        (window, flows): (Arc<Window>, Arc<Flows>),
         in_flight: Arc<AtomicU32>,
         responder: Option<Arc<ResponderStats>>,
     ) -> Self {
@@ -68,6 +70,7 @@ impl Admin {
             questions: RwLock::new(Arc::new(questions)),
             metrics,
             window,
+            flows,
             in_flight,
             responder,
             ready: AtomicBool::new(false),
@@ -116,7 +119,7 @@ impl Admin {
 
     async fn route(&self, request: &Request<Incoming>) -> Reply {
         let path = request.uri().path();
-        if !["/", "/metrics", "/livez", "/readyz", "/v1/window", "/probe"].contains(&path) {
+        if !PATHS.contains(&path) {
             return text(StatusCode::NOT_FOUND, format!("{path}: nothing is here\n"));
         }
         if ![Method::GET, Method::HEAD].contains(request.method()) {
@@ -132,7 +135,8 @@ impl Admin {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "ok\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting or ending\n"),
-            "/v1/window" => self.window(),
+            "/v1/window" => self.json(Page::Window),
+            "/v1/flows" => self.json(Page::Flows),
             "/probe" => {
                 let reply = blackbox::answer(self, request).await;
                 self.metrics.probe_request(reply.status().as_u16());
@@ -142,23 +146,48 @@ impl Admin {
         }
     }
 
-    fn window(&self) -> Reply {
-        match window_json(&self.window) {
+    fn json(&self, page: Page) -> Reply {
+        match page.json(&self.window, &self.flows) {
             Ok(json) => reply(StatusCode::OK, JSON, whole(json)),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
 }
 
-/// The body of `/v1/window`, here and on the control channel.
-pub(super) fn window_json(window: &Window) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec(&window.observations(SystemTime::now()))
+/// What is told in JSON, here and on the control channel.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Page {
+    /// `/v1/window`.
+    Window,
+    /// `/v1/flows`.
+    Flows,
+}
+
+impl Page {
+    /// The page at `path`.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        match path {
+            "/v1/window" => Some(Self::Window),
+            "/v1/flows" => Some(Self::Flows),
+            _ => None,
+        }
+    }
+
+    /// Its body as of now.
+    pub(super) fn json(self, window: &Window, flows: &Flows) -> serde_json::Result<Vec<u8>> {
+        match self {
+            Self::Window => serde_json::to_vec(&window.observations(SystemTime::now())),
+            Self::Flows => serde_json::to_vec(&flows.told()),
+        }
+    }
 }
 
 pub(super) const JSON: &str = "application/json";
 
 const INDEX: &str =
-    "meshprobe agent\n\n/metrics\n/livez\n/readyz\n/v1/window\n/probe?target=&module=\n";
+    "meshprobe agent\n\n/metrics\n/livez\n/readyz\n/v1/window\n/v1/flows\n/probe?target=&module=\n";
+const PATHS: [&str; 7] =
+    ["/", "/metrics", "/livez", "/readyz", "/v1/window", "/v1/flows", "/probe"];
 
 /// Serves `admin` on `listener` until `stop`; requests under way are finished.
 pub(super) async fn serve(

@@ -1,10 +1,11 @@
-//! Where an agent writes down its attempts: metrics, window, and whoever follows.
+//! Where an agent writes down its attempts: metrics, window, flows, and whoever follows.
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
 
+use crate::agent::flows::{Flows, Moment};
 use crate::attempt::Attempt;
 use crate::metrics::Metrics;
 use crate::plan::Target;
@@ -17,6 +18,7 @@ use crate::window::Window;
 pub(super) struct Books {
     metrics: Arc<Metrics>,
     window: Arc<Window>,
+    flows: Arc<Flows>,
     follower: Follower,
 }
 
@@ -24,8 +26,13 @@ pub(super) struct Books {
 pub(super) type Follower = Arc<OnceLock<mpsc::Sender<Attempt>>>;
 
 impl Books {
-    pub(super) fn new(metrics: Arc<Metrics>, window: Arc<Window>, follower: Follower) -> Self {
-        Self { metrics, window, follower }
+    pub(super) fn new(
+        metrics: Arc<Metrics>,
+        window: Arc<Window>,
+        flows: Arc<Flows>,
+        follower: Follower,
+    ) -> Self {
+        Self { metrics, window, flows, follower }
     }
 }
 
@@ -35,6 +42,7 @@ impl Sink for Books {
         let interval = target.spec.cadence.interval();
         self.window.joined(name, probe, via, &target.spec.probe.expect, interval);
         self.metrics.joined(name, probe, via);
+        self.flows.joined(target);
         for cause in Missed::ALL {
             self.metrics.missed(name, cause.as_str(), 0);
         }
@@ -43,11 +51,17 @@ impl Sink for Books {
     fn left(&self, targets: &HashSet<TargetName>) {
         self.metrics.left(targets);
         self.window.left(targets);
+        self.flows.left(targets);
     }
 
     fn attempt(&self, attempt: &Attempt) {
         self.metrics.attempt(attempt);
         self.window.attempt(attempt);
+        if let Some(seen) = self.flows.attempt(attempt, Moment::now()) {
+            let dropped = seen.dropped_plaintext;
+            self.metrics.flows(seen.plaintext_pairs, seen.plaintext_connections, dropped);
+            self.metrics.ztunnel_restarted(seen.restarted);
+        }
         let follower = self.follower.get().filter(|follower| follower.capacity() > 0);
         if let Some(follower) = follower {
             let _ = follower.try_send(attempt.clone());

@@ -1,5 +1,5 @@
 //! Where the agent's plans come from: connections to controllers, over which it asks for its plan
-//! and they ask for its window.
+//! and they ask for its window and its flows.
 //!
 //! Only fetches. Whether a plan is any good, and what becomes of it, is the agent's business; when
 //! nobody can be reached it is not even told.
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::form_urlencoded::Serializer;
 
+use crate::agent::flows::Flows;
 use crate::channel::Dialer;
 use crate::config::{ControllersConfig, Identity};
 use crate::metrics::Metrics;
@@ -42,6 +43,7 @@ pub(super) struct Settings {
     pub(super) pod: Option<String>,
     pub(super) resolver: Arc<Resolver>,
     pub(super) window: Arc<Window>,
+    pub(super) flows: Arc<Flows>,
     pub(super) metrics: Arc<Metrics>,
     /// The entity tag of the plan that is followed, if one is.
     pub(super) runs: Runs,

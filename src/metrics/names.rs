@@ -16,6 +16,10 @@ pub(super) const RUNG_DURATION: &str = "meshprobe_istiod_rung_duration_seconds";
 pub(super) const CAPTURED: &str = "meshprobe_captured";
 pub(super) const MTU_SUSPECT: &str = "meshprobe_mtu_suspect";
 pub(super) const ZTUNNEL_READY: &str = "meshprobe_ztunnel_ready";
+pub(super) const ZTUNNEL_FLOWS: &str = "meshprobe_ztunnel_plaintext_flows";
+pub(super) const ZTUNNEL_CONNECTIONS: &str = "meshprobe_ztunnel_plaintext_connections_total";
+pub(super) const ZTUNNEL_DROPPED: &str = "meshprobe_ztunnel_plaintext_series_dropped";
+pub(super) const ZTUNNEL_RESTARTS: &str = "meshprobe_ztunnel_restarts_total";
 pub(super) const IDENTITY_EXPIRY: &str = "meshprobe_identity_certificate_expiry_timestamp_seconds";
 pub(super) const IDENTITY_RENEWALS: &str = "meshprobe_identity_renewals_total";
 pub(super) const IDENTITY_ROOTS: &str = "meshprobe_identity_trusted_roots";
@@ -79,6 +83,18 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (CAPTURED, Kind::Gauge, "Whether this pod's dns and tcp are captured, and its hbone is there."),
     (MTU_SUSPECT, Kind::Gauge, "Whether small bodies passed and large ones stalled."),
     (ZTUNNEL_READY, Kind::Gauge, "Whether the ztunnel says that it is ready."),
+    (
+        ZTUNNEL_FLOWS,
+        Kind::Gauge,
+        "Pairs of workloads of which this node's ztunnel counted plaintext, without probers.",
+    ),
+    (
+        ZTUNNEL_CONNECTIONS,
+        Kind::Counter,
+        "Plaintext connections that this node's ztunnel counted, without those of probers.",
+    ),
+    (ZTUNNEL_DROPPED, Kind::Gauge, "Plaintext series of this node's ztunnel that were not kept."),
+    (ZTUNNEL_RESTARTS, Kind::Counter, "Restarts that the counters of this node's ztunnel showed."),
     (IDENTITY_EXPIRY, Kind::Gauge, "End of validity of the agent's own mesh certificate."),
     (IDENTITY_RENEWALS, Kind::Counter, "Certificates that the agent asked for, by result."),
     (IDENTITY_ROOTS, Kind::Gauge, "Roots of the mesh that the agent trusts."),

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::links::Links;
 use super::{Settings, scattered};
-use crate::agent::admin::{JSON, window_json};
+use crate::agent::admin::{JSON, Page};
 use crate::channel::{Dialer, Fault, Key, Peer, Service};
 use crate::config::{AGENT_HEADER, PLAN_HEADER};
 
@@ -98,15 +98,16 @@ impl Service for Answers {
 impl Answers {
     fn respond(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let text = "text/plain; charset=utf-8";
-        let (status, kind, body) = match (request.method(), request.uri().path()) {
-            (&Method::GET, "/v1/window") => match window_json(&self.0.window) {
+        let path = request.uri().path();
+        let (status, kind, body) = match (request.method(), Page::at(path)) {
+            (&Method::GET, Some(page)) => match page.json(&self.0.window, &self.0.flows) {
                 Ok(json) => (StatusCode::OK, JSON, json),
                 Err(error) => {
                     (StatusCode::INTERNAL_SERVER_ERROR, text, format!("{error}\n").into())
                 }
             },
-            (_, "/v1/window") => (StatusCode::METHOD_NOT_ALLOWED, text, b"only GET\n".to_vec()),
-            (_, path) => (StatusCode::NOT_FOUND, text, format!("{path}: not here\n").into()),
+            (_, Some(_)) => (StatusCode::METHOD_NOT_ALLOWED, text, b"only GET\n".to_vec()),
+            (_, None) => (StatusCode::NOT_FOUND, text, format!("{path}: not here\n").into()),
         };
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;

@@ -124,6 +124,7 @@ impl State {
         if dead {
             life.cancel();
         } else if life.is_cancelled() {
+            self.stats.restarted();
             *life = self.stop.child_token();
         }
         self.setting.borrow().version
