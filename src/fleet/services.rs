@@ -91,6 +91,14 @@ pub(super) struct Services<'a> {
     pub(super) agents: [usize; 2],
 }
 
+/// A port of a service with what is ready behind it, by name of the pod.
+struct Front<'a> {
+    service: &'a Service,
+    /// As in the names of targets.
+    name: &'a str,
+    endpoints: BTreeMap<&'a str, &'a Endpoint>,
+}
+
 impl Services<'_> {
     pub(super) fn build(&mut self, services: &[Service]) -> Vec<Called> {
         let mut sorted: Vec<&Service> = services.iter().collect();
@@ -154,23 +162,17 @@ impl Services<'_> {
             self.leave_out(service, None, UnknownReason::BadAddress);
             return None;
         }
-        let whole = whole.flatten();
-        let ambient = self.by_ambient(service, name, whole.clone(), &endpoints);
-        Some((ambient, self.by_plain(service, name, whole, &endpoints)))
+        let (whole, front) = (whole.flatten(), Front { service, name, endpoints });
+        Some((self.by_ambient(&front, whole.clone()), self.by_plain(&front, whole)))
     }
 
-    fn by_ambient(
-        &mut self,
-        service: &Service,
-        name: &str,
-        whole: Option<Target>,
-        endpoints: &BTreeMap<&str, &Endpoint>,
-    ) -> Asked {
+    fn by_ambient(&mut self, front: &Front<'_>, whole: Option<Target>) -> Asked {
+        let service = front.service;
         let mut asked = Asked { whole, pods: Vec::new() };
-        for (pod, endpoint) in endpoints {
+        for (pod, endpoint) in &front.endpoints {
             match from_the_mesh(&endpoint.pod, endpoint.target_port, self.policies) {
                 Answer::Reply if service.cluster_ip.is_none() => {
-                    let open = in_the_open(service, name, pod, endpoint);
+                    let open = front.in_the_open(pod, endpoint);
                     asked.pods.extend(open.map(|open| (score(&[pod]), vec![open])));
                 }
                 Answer::Reply => {}
@@ -184,13 +186,8 @@ impl Services<'_> {
         asked
     }
 
-    fn by_plain(
-        &mut self,
-        service: &Service,
-        name: &str,
-        whole: Option<Target>,
-        endpoints: &BTreeMap<&str, &Endpoint>,
-    ) -> Asked {
+    fn by_plain(&mut self, front: &Front<'_>, whole: Option<Target>) -> Asked {
+        let Front { service, name, endpoints } = front;
         let mut asked = Asked::default();
         asked.pods.extend(self.through_waypoint(service, name));
         let (mut replies, mut denials) = (0, 0);
@@ -202,7 +199,7 @@ impl Services<'_> {
             let id = spiffe_id(&endpoint.pod, &self.settings.trust_domain);
             let id = id.filter(|_| is_tunnelled(&endpoint.pod) && service.waypoint.is_none());
             let control = target_name(&["hbone-service/", name, "/", pod]);
-            let open = in_the_open(service, name, pod, endpoint);
+            let open = front.in_the_open(pod, endpoint);
             let mut targets = Vec::new();
             match answer {
                 Answer::Reply => {
@@ -285,10 +282,12 @@ impl Services<'_> {
     }
 }
 
-fn in_the_open(service: &Service, name: &str, pod: &str, endpoint: &Endpoint) -> Option<Target> {
-    let address = url(endpoint.pod.ip, endpoint.target_port, &service.path)?;
-    let name = target_name(&["service/", name, "/", pod]);
-    Some(target(name, address, Question::Http {}).via(Via::PodIp))
+impl Front<'_> {
+    fn in_the_open(&self, pod: &str, endpoint: &Endpoint) -> Option<Target> {
+        let address = url(endpoint.pod.ip, endpoint.target_port, &self.service.path)?;
+        let name = target_name(&["service/", self.name, "/", pod]);
+        Some(target(name, address, Question::Http {}).via(Via::PodIp))
+    }
 }
 
 impl Called {
