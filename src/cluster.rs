@@ -130,6 +130,8 @@ pub struct Service {
     pub endpoints: Vec<Endpoint>,
     /// What a Service goes through, by `istio.io/use-waypoint` of Service or namespace.
     pub waypoint: Option<String>,
+    /// The ready pods of that waypoint, by name; empty when they are not known.
+    pub waypoint_pods: Vec<Pod>,
 }
 
 /// A pod behind a Service.

@@ -122,6 +122,9 @@ pub enum Question {
     Hbone {
         /// Whether a certificate is shown.
         credentialed: bool,
+        /// A waypoint; else port 15008 of the address is the peer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<SocketAddr>,
         /// Who the peer must be.
         tls: Peer,
     },

@@ -306,8 +306,8 @@ async fn describe(client: &Client, lab: &Lab) {
         apply(client, &namespace(name, labels)).await;
         apply(client, &service_account(name, "default")).await;
     }
-    for index in 0..NODES {
-        apply(client, &node(&node_name(index), ZONES[index], true)).await;
+    for (index, zone) in ZONES.iter().enumerate().take(NODES) {
+        apply(client, &node(&node_name(index), zone, true)).await;
     }
     for name in ["ztunnel", "istio-cni-node"] {
         apply(client, &daemon_set("istio-system", name, NODES)).await;
