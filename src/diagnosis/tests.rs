@@ -1,3 +1,5 @@
+//! Small meshes with one thing broken: who is accused, and who is not.
+
 use time::macros::datetime;
 
 use super::*;
