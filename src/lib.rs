@@ -3,7 +3,7 @@
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
 //! attempt schedule spec cluster topology observation flow`), edges (`config net tls istiod channel
 //! drain telemetry`), capabilities (`probe identity discovery metrics responder window`), engine
-//! (`runner plan fleet detection`), roles (`agent controller lab`), and `cli`.
+//! (`runner plan fleet detection incident diagnosis`), roles (`agent controller lab`), and `cli`.
 
 pub mod agent;
 pub mod attempt;
@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod config;
 pub mod controller;
 pub mod detection;
+pub mod diagnosis;
 pub mod discovery;
 pub mod drain;
 pub mod expectation;
@@ -20,6 +21,7 @@ pub mod failure;
 pub mod fleet;
 pub mod flow;
 pub mod identity;
+pub mod incident;
 pub mod istiod;
 #[cfg(feature = "lab")]
 pub mod lab;

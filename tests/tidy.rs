@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
     &["probe", "identity", "discovery", "metrics", "responder", "window"],
-    &["runner", "plan", "fleet", "detection"],
+    &["runner", "plan", "fleet", "detection", "incident", "diagnosis"],
     &["agent", "controller", "lab"],
     &["cli"],
 ];

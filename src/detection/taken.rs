@@ -49,11 +49,6 @@ impl Taken {
         window.counts = both(told, before, most);
         both(told, before, news)
     }
-
-    /// The start of the newest window.
-    pub(super) fn newest(&self) -> u32 {
-        self.windows.iter().map(|window| window.start).max().unwrap_or(0)
-    }
 }
 
 fn both(a: Counts, b: Counts, of: impl Fn(u16, u16) -> u16) -> Counts {
@@ -92,6 +87,5 @@ mod tests {
             taken.news(start, counts(1, 0));
         }
         assert_eq!(taken.news(100, counts(1, 0)), counts(0, 0));
-        assert_eq!(taken.newest(), 160);
     }
 }

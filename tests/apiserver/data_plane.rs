@@ -16,6 +16,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use kube::Client;
+use meshprobe::flow::{FleetFlows, FlowSecurity, NodeStanding};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -187,6 +188,7 @@ fn check_reads_from_the_labs_mesh_what_holds_what_a_dead_ztunnel_breaks_and_wher
     let shown = isolated(name, async || {
         let all = Everything::start().await;
         everything_is_met(&all).await;
+        plaintext_callers_are_told().await;
         one_dead_ztunnel_is_seen_where_it_is(&all).await;
         strict_is_expected_once_applied_and_met_once_enforced(&all).await;
     });
@@ -203,6 +205,30 @@ async fn everything_is_met(all: &Everything) {
     }
     let full = check(&[]);
     assert!(String::from_utf8_lossy(&full.stdout).ends_with("Status check results are √\n"));
+}
+
+/// Nobody but the probers outside calls in plaintext, and they are told by their namespace.
+async fn plaintext_callers_are_told() {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let path = "/v1/flows?namespace=default";
+        let told = fetch((OUTSIDE, 9853).into(), path).await;
+        let (status, body) = told.expect("the controller answers");
+        assert_eq!(status, 200, "{body}");
+        let fleet: FleetFlows = serde_json::from_str(&body).expect("flows");
+        let read = |node: &NodeStanding| node.ztunnel.as_ref().is_some_and(|it| it.scrapes > 1);
+        let all = fleet.nodes.iter().filter(|node| read(node)).count() == NODES;
+        let plaintext: Vec<String> = fleet.plaintext().map(ToString::to_string).collect();
+        if all && !plaintext.is_empty() {
+            assert_eq!(plaintext, ["meshprobe-plain/meshprobe-agent to default/mirai-frontend"]);
+            assert_eq!(fleet.plaintext_of_users(&["meshprobe-plain".to_owned()].into()).count(), 0);
+            assert!(fleet.pairs.iter().any(|pair| pair.security == FlowSecurity::MutualTls));
+            assert!(fleet.pairs.iter().all(|pair| pair.nodes == [node_name(0)].into()));
+            return;
+        }
+        assert!(Instant::now() < deadline, "{fleet:#?}");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// The first node has the application, so that the second's ztunnel concerns agents only.

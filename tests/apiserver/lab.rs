@@ -15,7 +15,7 @@ use meshprobe::lab::ca::Authority;
 use meshprobe::lab::dns::{Captured, CapturedCondition, CapturedSetup, Replica, Zone};
 use meshprobe::lab::istiod::{Istiod, Setup, Tokens};
 use meshprobe::lab::world::{self, World};
-use meshprobe::lab::ztunnel::{Condition, Timing, Ztunnel};
+use meshprobe::lab::ztunnel::{Condition, Stats, Timing, Ztunnel};
 use meshprobe::responder::Responder;
 
 use super::net::{OUTSIDE, Pod, bridge};
@@ -45,6 +45,8 @@ pub(crate) struct Seat {
 #[derive(Default)]
 struct Node {
     parts: BTreeMap<Ipv4Addr, Ztunnel>,
+    /// What all of them count.
+    stats: Arc<Stats>,
     views: Vec<Captured>,
 }
 
@@ -80,6 +82,7 @@ impl Lab {
             let mut node = Node::default();
             let own = Pod::start(ztunnel(index)).await;
             let part = own_pod(&own, index, &authority).await;
+            node.stats = part.stats();
             node.parts.insert(own.ip(), part);
             pods.push(own);
             for (ambient, number) in [(true, ambient_agent(index)), (false, plain_agent(index))] {
@@ -132,8 +135,9 @@ impl Node {
     async fn enrol(&mut self, pod: &Pod, world: &Arc<World>, authority: &Arc<Authority>) {
         let ip = pod.ip();
         let (of, by) = (Arc::clone(world), Arc::clone(authority));
+        let (stats, timing) = (Arc::clone(&self.stats), Timing::scaled(SCALE));
         let part =
-            pod.within(move || Ztunnel::start_in_pod(ip.into(), of, by, Timing::scaled(SCALE)));
+            pod.within(move || Ztunnel::start_in_pod_counting(ip.into(), of, by, timing, stats));
         self.parts.insert(ip, part.await.expect("a namespace without listeners"));
         pod.capture().await;
         let services = world.services.iter().map(|it| (it.hostname(), vec![it.ip]));
@@ -149,8 +153,7 @@ impl Node {
     }
 }
 
-/// Readiness and metrics of the ztunnel on node `index`. Its counters are its own: those of the
-/// parts in pods are apart.
+/// Readiness and metrics of the ztunnel on node `index`.
 async fn own_pod(pod: &Pod, index: usize, authority: &Arc<Authority>) -> Ztunnel {
     let (ip, authority) = (pod.ip().into(), Arc::clone(authority));
     let started = pod.within(move || async move {
