@@ -3,7 +3,7 @@
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
 //! attempt schedule spec cluster topology observation flow`), edges (`config net tls istiod channel
 //! drain telemetry`), capabilities (`probe identity discovery metrics responder window`), engine
-//! (`runner plan fleet`), roles (`agent controller lab`), and `cli`.
+//! (`runner plan fleet diagnosis`), roles (`agent controller lab`), and `cli`.
 
 pub mod agent;
 pub mod attempt;
@@ -12,6 +12,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod controller;
+pub mod diagnosis;
 pub mod discovery;
 pub mod drain;
 pub mod expectation;

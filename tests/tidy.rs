@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
     &["probe", "identity", "discovery", "metrics", "responder", "window"],
-    &["runner", "plan", "fleet"],
+    &["runner", "plan", "fleet", "diagnosis"],
     &["agent", "controller", "lab"],
     &["cli"],
 ];
