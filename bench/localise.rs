@@ -22,9 +22,13 @@ use localise::baseline::{set_cover, voting};
 use localise::cluster::Cluster;
 use localise::faults::{Fault, Kind};
 use localise::random::Random;
-use meshprobe::diagnosis::{diagnose, read_observations};
+use meshprobe::diagnosis::{Line, diagnose, lines};
 use meshprobe::observation::Observation;
+use time::OffsetDateTime;
+use time::macros::datetime;
 
+/// When the minute that all agents tell is over.
+const END: OffsetDateTime = datetime!(1970-01-01 00:01 UTC);
 /// Trials of each kind of fault, or of each number of faults.
 const TRIALS: usize = 4;
 const COMBINED: usize = 24;
@@ -137,7 +141,7 @@ fn line(name: &str, [ours, voted, covered]: &[Score; 3]) {
 fn trial(cluster: &Cluster, faults: &[Fault], random: &mut Random, score: &mut [Score; 3]) {
     let truth: BTreeSet<String> = faults.iter().map(|fault| fault.component(cluster)).collect();
     let seen = cluster.observe(faults, random);
-    let report = diagnose(&cluster.topology, &seen);
+    let report = diagnose(&cluster.topology, &seen, END);
     let ours = report.diagnoses.iter().map(|diagnosis| diagnosis.component.clone());
     let ours: BTreeSet<String> = ours.filter(|name| !name.starts_with("agent/")).collect();
     if std::env::var_os("WRONG").is_some() && ours != truth {
@@ -153,21 +157,25 @@ fn cost(cluster: &Cluster) {
     let mut random = Random(99);
     let kinds = [Kind::ZtunnelDead, Kind::CorednsPod, Kind::NodeUnreachable];
     let faults = kinds.map(|kind| Fault::drawn(kind, cluster, &mut random, (1.0, 1.0)));
-    let lines: Vec<u8> = {
+    let text: Vec<u8> = {
         let seen: Vec<Observation> = cluster.observe(&faults, &mut random);
         let lines = seen.iter().map(|it| serde_json::to_string(it).expect("it has a form") + "\n");
         lines.collect::<String>().into_bytes()
     };
     let mut times = Vec::new();
     let began = Instant::now();
-    let (seen, malformed) = read_observations(lines.as_slice()).expect("in memory");
+    let mut seen: Vec<Observation> = Vec::new();
+    let read = lines(text.as_slice(), |line| match line {
+        Line::Read(observation) => seen.push(*observation),
+        Line::Malformed { .. } => unreachable!("made a moment ago"),
+    });
+    read.expect("in memory");
     let parsing = began.elapsed();
-    assert!(malformed.is_empty(), "{:?}", malformed.first());
-    let mib = lines.len() / 1_048_576;
-    drop(lines);
+    let mib = text.len() / 1_048_576;
+    drop(text);
     for _ in 0..3 {
         let began = Instant::now();
-        let report = diagnose(&cluster.topology, &seen);
+        let report = diagnose(&cluster.topology, &seen, END);
         times.push(began.elapsed());
         assert!(!report.diagnoses.is_empty(), "three faults");
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meshprobe::diagnosis::{Endpoint, Node, Replica, Service, Topology};
+use meshprobe::diagnosis::{Endpoint, Node, Pod, Service, Topology};
 use meshprobe::failure::Reason;
 use meshprobe::observation::{Expected, Observation, Verdicts};
 use meshprobe::target::{ProbeKind, Vantage, Via};
@@ -107,12 +107,20 @@ impl Cluster {
         let mut add =
             |what, far| paths.push(Path { source, ambient: true, tunnel: false, what, far });
         for peer in peers {
-            [What::Peer, What::Strict, What::Underlay].map(|what| add(what, Some(*peer)));
+            for what in [What::Peer, What::Strict, What::Underlay] {
+                add(what, Some(*peer));
+            }
         }
-        [What::Held, What::Large].map(|what| add(what, peers.first().copied()));
+        for what in [What::Held, What::Large] {
+            add(what, peers.first().copied());
+        }
         (0..self.services.len()).for_each(|s| add(What::Service(s, None), None));
-        [What::Names, What::Istiod(None)].map(|what| add(what, None));
-        [What::Capture, What::OwnHbone].map(|what| add(what, Some(source)));
+        for what in [What::Names, What::Istiod(None)] {
+            add(what, None);
+        }
+        for what in [What::Capture, What::OwnHbone] {
+            add(what, Some(source));
+        }
     }
 
     fn of_plain(&self, source: usize, peers: &[usize], paths: &mut Vec<Path>) {
@@ -233,7 +241,7 @@ fn described(
 ) -> Topology {
     let replicas = |kind: &str, places: &[usize]| {
         let all = places.iter().enumerate();
-        let one = |(n, at): (usize, &usize)| Replica {
+        let one = |(n, at): (usize, &usize)| Pod {
             pod: format!("{kind}-{n}"),
             node: Some(nodes[*at].clone()),
         };
@@ -247,7 +255,10 @@ fn described(
             name: name.to_owned(),
             ambient: true,
             mode: None,
-            endpoints: places.iter().map(|at| Endpoint { node: nodes[*at].clone() }).collect(),
+            endpoints: places
+                .iter()
+                .map(|at| Endpoint { node: Some(nodes[*at].clone()) })
+                .collect(),
         }
     };
     let node =
@@ -257,5 +268,6 @@ fn described(
         coredns: replicas("coredns", coredns),
         istiod: replicas("istiod", istiod),
         services: services.iter().enumerate().map(service).collect(),
+        agents: Vec::new(),
     }
 }
