@@ -230,7 +230,7 @@ mod tests {
             opens_after(Design::HARD, LEAST_BACKGROUND, told.iter().copied())
         };
         assert_eq!(hard(&[(0, 1); 5]), Some(3));
-        assert_eq!(hard(&[(0, 2), (1, 1), (1, 1)]), None);
+        assert_eq!(hard(&[(0, 2), (1, 1)]), None);
     }
 
     #[test]

@@ -138,17 +138,22 @@ impl State {
             None if hard || loss => Change::Opened,
             None => return None,
         };
-        self.failing_background.discard();
-        self.failing = match change {
+        match change {
             Change::Opened => {
                 let run = if hard { self.hard } else { self.loss };
-                Some(Box::new(Open::of(run, self.first_failure(run.since))))
+                let open = Open::of(run, self.first_failure(run.since));
+                self.failing = Some(Box::new(open));
+                if open.is_hard() {
+                    self.failing_background.discard();
+                }
             }
             Change::Closed => {
                 (self.hard, self.loss, self.reasons) = (Run::default(), Run::default(), None);
-                None
+                if self.failing.take().is_some_and(|open| open.is_hard()) {
+                    self.failing_background.discard();
+                }
             }
-        };
+        }
         Some(change)
     }
 
@@ -184,17 +189,15 @@ impl State {
             }
         };
         self.baseline.discard();
-        self.slow_background.discard();
-        self.slow = match change {
+        match change {
             Change::Opened => {
                 let run = if shifts { self.shift } else { self.tail };
-                Some(Box::new(Open::of(run, u64::from(run.since) * 1000)))
+                self.slow = Some(Box::new(Open::of(run, u64::from(run.since) * 1000)));
             }
             Change::Closed => {
-                (self.shift, self.tail) = (Run::default(), Run::default());
-                None
+                (self.shift, self.tail, self.slow) = (Run::default(), Run::default(), None);
             }
-        };
+        }
         Some(change)
     }
 
@@ -261,6 +264,12 @@ impl State {
 }
 
 impl Open {
+    /// Whether its fault is one of which no part is to be taken for background. What fails a little
+    /// for a while and is whole for a while is: else it would alarm for ever.
+    fn is_hard(&self) -> bool {
+        self.rate > 0.2
+    }
+
     fn of(run: Run, since: u64) -> Self {
         let (attempts, events) = (run.attempts.into(), run.events.into());
         let rate = f32::from(run.events) / f32::from(run.attempts);
