@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
 use sketches_ddsketch::{Config as SketchConfig, DDSketch};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::attempt::Attempt;
-use crate::expectation::{Expectation, Verdict};
+use crate::expectation::Expectation;
 use crate::failure::Reason;
+use crate::observation::{Expected, Latency, Observation, Verdicts};
+use crate::spec::TargetSpec;
 use crate::target::{ProbeKind, TargetName, Vantage, Via};
 
 /// Length of a window.
@@ -43,19 +43,20 @@ struct Ring {
 }
 
 /// What is the same in all windows of a target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Asked {
     probe: ProbeKind,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: String,
+    destination_node: Option<String>,
     via: Option<Via>,
-    expect: &'static str,
+    expect: Expected,
 }
 
 struct Slice {
     /// Windows since 1970.
     number: u64,
-    verdicts: [u64; Verdict::ALL.len()],
-    reasons: BTreeMap<&'static str, u64>,
+    verdicts: Verdicts,
+    reasons: BTreeMap<Reason, u64>,
     latency: Option<DDSketch>,
 }
 
@@ -66,31 +67,6 @@ impl std::fmt::Debug for Slice {
     }
 }
 
-/// What one target showed in one window.
-#[derive(Debug, Serialize)]
-pub struct Observation {
-    source_node: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vantage: Option<Vantage>,
-    target: TargetName,
-    destination_node: Option<String>,
-    #[serde(flatten)]
-    asked: Asked,
-    window_start: String,
-    window_seconds: u64,
-    attempts: u64,
-    verdicts: BTreeMap<&'static str, u64>,
-    reasons: BTreeMap<&'static str, u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    latency_seconds: Option<Latency>,
-}
-
-#[derive(Debug, Serialize)]
-struct Latency {
-    p50: f64,
-    p99: f64,
-}
-
 impl Window {
     /// An empty window of one agent.
     pub fn new(node: &str, vantage: Option<Vantage>) -> Self {
@@ -98,17 +74,11 @@ impl Window {
     }
 
     /// A target begins to be probed; one that asks what it asked before keeps its windows.
-    pub fn joined(
-        &self,
-        target: &TargetName,
-        probe: ProbeKind,
-        via: Option<Via>,
-        expect: &Expectation,
-    ) {
-        let asked = Asked { probe, via, expect: stated(expect) };
+    pub fn joined(&self, target: &TargetSpec) {
+        let asked = Asked::of(target);
         let mut targets = self.targets.lock().expect("no panic while held");
-        if targets.get(target).is_none_or(|ring| ring.asked != asked) {
-            targets.insert(target.clone(), Ring { asked, slices: VecDeque::new() });
+        if targets.get(&target.name).is_none_or(|ring| ring.asked != asked) {
+            targets.insert(target.name.clone(), Ring { asked, slices: VecDeque::new() });
         }
     }
 
@@ -117,10 +87,9 @@ impl Window {
         let mut targets = self.targets.lock().expect("no panic while held");
         let Some(ring) = targets.get_mut(&attempt.target) else { return };
         let Some(slice) = ring.slice(number(attempt.started_at)) else { return };
-        slice.verdicts[attempt.verdict as usize] += 1;
+        slice.verdicts.add(attempt.verdict);
         if let Some(failure) = &attempt.failure {
-            let reason: Reason = failure.reason;
-            *slice.reasons.entry(reason.as_str()).or_default() += 1;
+            *slice.reasons.entry(failure.reason).or_default() += 1;
         } else {
             let sketch = slice.latency.get_or_insert_with(|| {
                 DDSketch::new(SketchConfig::new(ACCURACY, MAX_BINS, MIN_LATENCY))
@@ -147,25 +116,42 @@ impl Window {
 
     fn observation(&self, name: &TargetName, ring: &Ring, slice: &Slice) -> Observation {
         let quantile = |q| slice.latency.as_ref()?.quantile(q).ok().flatten();
+        let Asked { probe, subject, destination_node, via, expect } = ring.asked.clone();
         Observation {
             source_node: self.node.clone(),
             vantage: self.vantage,
-            target: name.clone(),
-            destination_node: None,
-            asked: ring.asked.clone(),
-            window_start: rfc3339(
-                UNIX_EPOCH + Duration::from_secs(slice.number * LENGTH.as_secs()),
-            ),
+            probe,
+            target: subject,
+            name: Some(name.as_str().to_owned()),
+            destination_node,
+            via,
+            expect,
+            window_start: start(slice.number),
             window_seconds: LENGTH.as_secs(),
-            attempts: slice.verdicts.iter().sum(),
-            verdicts: Verdict::ALL
-                .into_iter()
-                .map(|verdict| (verdict.as_str(), slice.verdicts[verdict as usize]))
-                .collect(),
+            attempts: slice.verdicts.total(),
+            verdicts: slice.verdicts,
             reasons: slice.reasons.clone(),
             latency_seconds: quantile(0.5)
                 .zip(quantile(0.99))
                 .map(|(p50, p99)| Latency { p50, p99 }),
+        }
+    }
+}
+
+impl Asked {
+    fn of(target: &TargetSpec) -> Self {
+        let subject = target.subject.as_ref().map_or(target.name.as_str(), |it| it.as_str());
+        Self {
+            probe: target.probe.kind(),
+            subject: subject.to_owned(),
+            destination_node: target.destination_node.clone(),
+            via: target.via,
+            expect: match target.probe.expect {
+                Expectation::Denied => Expected::Denied,
+                Expectation::Reply | Expectation::Status(_) | Expectation::Connect => {
+                    Expected::Reply
+                }
+            },
         }
     }
 }
@@ -179,7 +165,7 @@ impl Ring {
             if at == 0 && self.slices.len() == KEPT {
                 return None;
             }
-            let verdicts = [0; Verdict::ALL.len()];
+            let verdicts = Verdicts::default();
             let fresh = Slice { number, verdicts, reasons: BTreeMap::new(), latency: None };
             self.slices.insert(at, fresh);
             if self.slices.len() > KEPT {
@@ -191,18 +177,10 @@ impl Ring {
     }
 }
 
-/// Whether an answer or a denial is expected: all that a reader of windows needs to know.
-fn stated(expect: &Expectation) -> &'static str {
-    match expect {
-        Expectation::Denied => "denied",
-        Expectation::Reply | Expectation::Status(_) | Expectation::Connect => "reply",
-    }
-}
-
 fn number(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / LENGTH.as_secs()
 }
 
-fn rfc3339(time: SystemTime) -> String {
-    OffsetDateTime::from(time).format(&Rfc3339).expect("window times are within RFC 3339")
+fn start(number: u64) -> OffsetDateTime {
+    (UNIX_EPOCH + Duration::from_secs(number * LENGTH.as_secs())).into()
 }

@@ -268,6 +268,7 @@ impl Start<'_> {
         let seat = Seat {
             node,
             from,
+            layout: self.built.layout,
             pod,
             responder: applications.collect(),
             resolver,
