@@ -1,8 +1,8 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
-//! attempt schedule spec cluster topology observation`), edges (`config net tls istiod channel drain
-//! telemetry`), capabilities (`probe identity discovery metrics responder window`), engine
+//! attempt schedule spec cluster topology digest observation`), edges (`config net tls istiod channel
+//! drain telemetry`), capabilities (`probe identity discovery metrics responder window`), engine
 //! (`runner plan fleet`), roles (`agent controller lab`), and `cli`.
 
 pub mod agent;
@@ -12,6 +12,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod controller;
+pub mod digest;
 pub mod discovery;
 pub mod drain;
 pub mod expectation;

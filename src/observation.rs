@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::digest::{self, Digest};
 use crate::expectation::Verdict;
 use crate::failure::Reason;
 use crate::target::{ProbeKind, Vantage, Via};
@@ -51,6 +52,9 @@ pub struct Observation {
     /// How long the successful ones took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_seconds: Option<Latency>,
+    /// The same, fit to be merged with those of other windows.
+    #[serde(default, deserialize_with = "digest::told", skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// What had to come back, as far as a reader of windows needs to know.

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sketches_ddsketch::{Config as SketchConfig, DDSketch};
 use time::OffsetDateTime;
 
 use crate::attempt::Attempt;
+use crate::digest::Digest;
 use crate::expectation::Expectation;
 use crate::failure::Reason;
 use crate::observation::{Expected, Latency, Observation, Verdicts};
@@ -21,12 +21,6 @@ use crate::target::{ProbeKind, TargetName, Vantage, Via};
 pub const LENGTH: Duration = Duration::from_secs(10);
 /// Windows kept per target, the one under way included.
 pub const KEPT: usize = 7;
-/// Relative error of the latency quantiles.
-const ACCURACY: f64 = 0.01;
-/// Bins of a sketch at most: with 1 % error they span nine orders of magnitude.
-const MAX_BINS: u32 = 1024;
-/// Latencies below this are told as this, seconds.
-const MIN_LATENCY: f64 = 1e-6;
 
 /// The recent windows of every target.
 #[derive(Debug)]
@@ -52,19 +46,13 @@ struct Asked {
     expect: Expected,
 }
 
+#[derive(Debug, Default)]
 struct Slice {
     /// Windows since 1970.
     number: u64,
     verdicts: Verdicts,
     reasons: BTreeMap<Reason, u64>,
-    latency: Option<DDSketch>,
-}
-
-// DDSketch has no Debug of its own.
-impl std::fmt::Debug for Slice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slice").field("number", &self.number).finish_non_exhaustive()
-    }
+    latency: Digest,
 }
 
 impl Window {
@@ -91,10 +79,7 @@ impl Window {
         if let Some(failure) = &attempt.failure {
             *slice.reasons.entry(failure.reason).or_default() += 1;
         } else {
-            let sketch = slice.latency.get_or_insert_with(|| {
-                DDSketch::new(SketchConfig::new(ACCURACY, MAX_BINS, MIN_LATENCY))
-            });
-            sketch.add(attempt.duration.as_secs_f64());
+            slice.latency.add(attempt.duration);
         }
     }
 
@@ -115,7 +100,7 @@ impl Window {
     }
 
     fn observation(&self, name: &TargetName, ring: &Ring, slice: &Slice) -> Observation {
-        let quantile = |q| slice.latency.as_ref()?.quantile(q).ok().flatten();
+        let quantile = |share| slice.latency.quantile(share);
         let Asked { probe, subject, destination_node, via, expect } = ring.asked.clone();
         Observation {
             source_node: self.node.clone(),
@@ -134,6 +119,7 @@ impl Window {
             latency_seconds: quantile(0.5)
                 .zip(quantile(0.99))
                 .map(|(p50, p99)| Latency { p50, p99 }),
+            digest: (slice.latency.count() > 0).then(|| slice.latency.clone()),
         }
     }
 }
@@ -165,8 +151,7 @@ impl Ring {
             if at == 0 && self.slices.len() == KEPT {
                 return None;
             }
-            let verdicts = Verdicts::default();
-            let fresh = Slice { number, verdicts, reasons: BTreeMap::new(), latency: None };
+            let fresh = Slice { number, ..Slice::default() };
             self.slices.insert(at, fresh);
             if self.slices.len() > KEPT {
                 self.slices.pop_front();

@@ -165,6 +165,9 @@ async fn windows_list_what_was_seen() {
     assert!(
         latency["p50"].as_f64() > Some(0.0) && latency["p99"].as_f64() >= latency["p50"].as_f64()
     );
+    let bins = web["digest"]["bins"].as_array().expect("bins");
+    let succeeded: u64 = bins.iter().filter_map(|bin| bin[1].as_u64()).sum();
+    assert_eq!(web["verdicts"]["met"], succeeded, "{web}");
     assert!(web["window_start"].as_str().is_some_and(|text| text.ends_with("0Z")), "{web}");
     let dead = of("dead");
     assert_eq!(dead["reasons"]["refused"], dead["verdicts"]["violated"]);
