@@ -33,6 +33,7 @@ use crate::config::{self, ControllerConfig, Mistake};
 use crate::discovery::events::{Count, Events};
 use crate::discovery::lease::{self, Election};
 use crate::discovery::{self, Access, Client, Snapshot, Watches};
+use crate::evidence::Evidence;
 use crate::metrics::ControllerMetrics;
 use desk::Desk;
 use planner::Planned;
@@ -63,6 +64,8 @@ struct Shared {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     watches: Watches,
     roster: Arc<Roster>,
+    /// What agents told in the last few minutes.
+    evidence: Arc<Evidence>,
     revisions: Revisions,
     metrics: ControllerMetrics,
     /// Whether agents prove that they hold the shared key.
@@ -101,6 +104,7 @@ impl Controller {
             snapshots: following.snapshots,
             watches: following.watches,
             roster,
+            evidence: Arc::default(),
             revisions: Revisions::default(),
             metrics: ControllerMetrics::new(),
             keyed: key.is_some(),

@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
     &["probe", "identity", "discovery", "metrics", "responder", "window"],
-    &["runner", "plan", "fleet"],
+    &["runner", "plan", "fleet", "evidence"],
     &["agent", "controller", "lab"],
     &["cli"],
 ];

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 
@@ -46,7 +47,7 @@ impl Sink for Books {
 
     fn attempt(&self, attempt: &Attempt) {
         self.metrics.attempt(attempt);
-        self.window.attempt(attempt);
+        self.window.attempt(attempt, SystemTime::now());
         let follower = self.follower.get().filter(|follower| follower.capacity() > 0);
         if let Some(follower) = follower {
             let _ = follower.try_send(attempt.clone());

@@ -43,6 +43,9 @@ pub(super) const LEADER: &str = "meshprobe_controller_leader";
 pub(super) const EVENTS: &str = "meshprobe_controller_events_total";
 pub(super) const PLAN_REQUESTS: &str = "meshprobe_controller_plan_requests_total";
 pub(super) const WINDOWS_PULLED: &str = "meshprobe_controller_window_pulls_total";
+pub(super) const WINDOWS_REFUSED: &str = "meshprobe_controller_windows_refused_total";
+pub(super) const PATHS: &str = "meshprobe_controller_paths";
+pub(super) const EVIDENCE_BYTES: &str = "meshprobe_controller_evidence_bytes";
 pub(super) const CONNECTIONS: &str = "meshprobe_controller_connections_total";
 
 /// What a metric is to Prometheus.
@@ -114,6 +117,18 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (EVENTS, Kind::Counter, "Events, by result."),
     (PLAN_REQUESTS, Kind::Counter, "Plans that agents asked for, by HTTP status."),
     (WINDOWS_PULLED, Kind::Counter, "Windows that were asked of agents, by result."),
+    (
+        WINDOWS_REFUSED,
+        Kind::Counter,
+        "Windows of agents that were not taken in: unreadable, of another time, or beyond the \
+         bounds.",
+    ),
+    (
+        PATHS,
+        Kind::Gauge,
+        "Paths (what one agent asks of one target) whose last windows are remembered.",
+    ),
+    (EVIDENCE_BYTES, Kind::Gauge, "What those windows take in memory."),
     (
         CONNECTIONS,
         Kind::Counter,
