@@ -2,7 +2,8 @@
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
 //! attempt schedule spec cluster topology digest observation`), edges (`config net tls istiod channel
-//! drain telemetry`), capabilities (`probe identity discovery metrics responder window`), engine
+//! drain telemetry`), capabilities (`probe identity discovery metrics responder window
+//! promql`), engine
 //! (`runner plan fleet evidence`), roles (`agent controller lab`), and `cli`.
 
 pub mod agent;
@@ -29,6 +30,7 @@ pub mod observation;
 pub mod outcome;
 pub mod plan;
 pub mod probe;
+pub mod promql;
 pub mod responder;
 pub mod runner;
 pub mod schedule;

@@ -11,7 +11,6 @@ use time::OffsetDateTime;
 
 use crate::attempt::Attempt;
 use crate::digest::Digest;
-use crate::expectation::Expectation;
 use crate::failure::Reason;
 use crate::observation::{Expected, Latency, Observation, Verdicts};
 use crate::spec::TargetSpec;
@@ -145,12 +144,7 @@ impl Asked {
             subject: subject.to_owned(),
             destination_node: target.destination_node.clone(),
             via: target.via,
-            expect: match target.probe.expect {
-                Expectation::Denied => Expected::Denied,
-                Expectation::Reply | Expectation::Status(_) | Expectation::Connect => {
-                    Expected::Reply
-                }
-            },
+            expect: Expected::of(&target.probe.expect),
         }
     }
 }

@@ -22,7 +22,7 @@ const LAYERS: &[&[&str]] = &[
         "observation",
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
-    &["probe", "identity", "discovery", "metrics", "responder", "window"],
+    &["probe", "identity", "discovery", "metrics", "responder", "window", "promql"],
     &["runner", "plan", "fleet", "evidence"],
     &["agent", "controller", "lab"],
     &["cli"],

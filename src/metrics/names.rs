@@ -24,6 +24,7 @@ pub(super) const PLAN_CONFIRMED: &str = "meshprobe_plan_confirmed_timestamp_seco
 pub(super) const PLAN_TARGETS: &str = "meshprobe_plan_targets";
 pub(super) const PLAN_REJECTED: &str = "meshprobe_plan_rejected_total";
 pub(super) const CONTROLLERS: &str = "meshprobe_controllers_connected";
+pub(super) const TARGET_INFO: &str = "meshprobe_target_info";
 pub(super) const BUILD_INFO: &str = "meshprobe_build_info";
 pub(super) const LAST_RELOAD: &str = "meshprobe_config_last_reload_successful";
 pub(super) const LAST_RELOAD_TIME: &str = "meshprobe_config_last_reload_success_timestamp_seconds";
@@ -90,6 +91,11 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (PLAN_TARGETS, Kind::Gauge, "Targets of the plan that are probed."),
     (PLAN_REJECTED, Kind::Counter, "Plans that were refused as a whole."),
     (CONTROLLERS, Kind::Gauge, "Controllers that the agent is connected to."),
+    (
+        TARGET_INFO,
+        Kind::Gauge,
+        "1, with what observations of the target are of and what is expected of it.",
+    ),
     (BUILD_INFO, Kind::Gauge, "1, with the version of meshprobe."),
     (LAST_RELOAD, Kind::Gauge, "Whether the last configuration read was good."),
     (LAST_RELOAD_TIME, Kind::Gauge, "When a good configuration was last read."),
