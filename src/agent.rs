@@ -7,6 +7,7 @@ mod admin;
 mod blackbox;
 mod books;
 mod directions;
+mod flows;
 mod following;
 mod membership;
 mod plans;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::attempt::Attempt;
 use crate::config::{Config, Mistake};
+use crate::flow::NodeFlows;
 use crate::identity;
 use crate::metrics::{Metrics, Settings};
 use crate::net::Resolver;
@@ -38,6 +40,7 @@ use crate::window::Window;
 use admin::{Admin, Questions};
 use books::{Books, Follower};
 use directions::Directions;
+use flows::Flows;
 use membership::Membership;
 use plans::Plans;
 
@@ -63,6 +66,7 @@ pub struct Agent {
     /// Nothing when the agent takes no part in the mesh.
     membership: Membership,
     window: Arc<Window>,
+    flows: Arc<Flows>,
     plans: Plans,
     /// Nothing when no plans are to be followed.
     directions: Option<Directions>,
@@ -82,9 +86,8 @@ impl Agent {
         let metrics = Arc::new(Metrics::new(&settings(&config)));
         metrics.reloaded(true);
         let membership = Membership::begin(config.mesh.as_ref(), &environment, &metrics)?;
-        let window = Arc::new(Window::new(&config.identity.node, config.identity.vantage));
         let follower = Follower::default();
-        let books = Books::new(Arc::clone(&metrics), Arc::clone(&window), Arc::clone(&follower));
+        let (books, window, flows) = books(&config, &metrics, &follower);
         let runner = Runner::new(&config.identity, config.limits, books);
 
         let listen = config.admin.listen;
@@ -105,7 +108,7 @@ impl Agent {
             &config.admin,
             Questions { modules: config.modules.clone(), environment: environment.clone() },
             metrics,
-            Arc::clone(&window),
+            (Arc::clone(&window), Arc::clone(&flows)),
             runner.in_flight_count(),
             responder_stats,
         ));
@@ -127,6 +130,7 @@ impl Agent {
             environment,
             membership,
             window,
+            flows,
             plans,
             directions: None,
             servers,
@@ -151,6 +155,11 @@ impl Agent {
     /// How the agent stands in the mesh, and whenever that changes; `None` when it takes no part.
     pub fn identity(&self) -> Option<watch::Receiver<identity::Status>> {
         self.membership.status()
+    }
+
+    /// What this node's ztunnel counted, as on `/v1/flows`.
+    pub fn flows(&self) -> NodeFlows {
+        self.flows.told()
     }
 
     /// Every attempt from now on, as it is judged. A second follower gets nothing.
@@ -227,6 +236,20 @@ impl Agent {
         let deadline = tokio::time::Instant::now() + grace;
         let _ = tokio::time::timeout_at(deadline, self.tasks.wait()).await;
     }
+}
+
+/// Where attempts are written down, and what is told of them.
+fn books(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    follower: &Follower,
+) -> (Books, Arc<Window>, Arc<Flows>) {
+    let window = Arc::new(Window::new(&config.identity.node, config.identity.vantage));
+    let pod = config.mesh.as_ref().and_then(|mesh| mesh.pod.as_ref());
+    let namespace = pod.map(|pod| pod.namespace.as_str());
+    let flows = Arc::new(Flows::new(&config.identity.node, namespace));
+    let (metrics, follower) = (Arc::clone(metrics), Arc::clone(follower));
+    (Books::new(metrics, Arc::clone(&window), Arc::clone(&flows), follower), window, flows)
 }
 
 /// What names are resolved by: while it is the same, so are the answers of a resolver.

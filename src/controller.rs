@@ -8,7 +8,9 @@
 mod api;
 mod collect;
 mod desk;
+mod flows;
 mod planner;
+mod rekey;
 mod revisions;
 mod roster;
 mod settings;
@@ -66,6 +68,7 @@ struct Shared {
     roster: Arc<Roster>,
     /// What agents told in the last few minutes.
     evidence: Arc<Evidence>,
+    flows: flows::Told,
     revisions: Revisions,
     metrics: ControllerMetrics,
     /// Whether agents prove that they hold the shared key.
@@ -105,6 +108,7 @@ impl Controller {
             watches: following.watches,
             roster,
             evidence: Arc::default(),
+            flows: flows::Told::default(),
             revisions: Revisions::default(),
             metrics: ControllerMetrics::new(),
             keyed: key.is_some(),
@@ -112,9 +116,14 @@ impl Controller {
             events,
         });
         let peers = (channel.peers(), channel.meter());
-        tasks.spawn(channel.run(Desk(Arc::clone(&shared)), stop.clone()));
+        if let Some((path, key)) = config.channel.key.clone().zip(key) {
+            tasks.spawn(rekey::run(path, key, channel.lock(), stop.clone()));
+        }
+        tasks.spawn(channel.run(Desk::new(Arc::clone(&shared)), stop.clone()));
         let collecting = (Arc::clone(&shared), peers.0.clone());
         tasks.spawn(collect::run(collecting.0, collecting.1, tasks.clone(), stop.clone()));
+        let counting = (Arc::clone(&shared), peers.0.clone());
+        tasks.spawn(flows::run(counting.0, counting.1, tasks.clone(), stop.clone()));
         tasks.spawn(api::serve(listener, shared, peers, stop.clone(), tasks.clone()));
         Ok(Self { api: addresses.0, channel: addresses.1, stop, tasks })
     }

@@ -21,6 +21,7 @@ mod table;
 pub mod world;
 pub mod ztunnel;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempt;
+use crate::flow::FleetFlows;
 use board::{Board, Finding, Totals};
 use cell::Cell;
 use fault::Fault;
@@ -75,6 +77,10 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Cells that were not met without a cause.
     pub strays: Vec<(Cell, Vec<Sight>)>,
+    /// Who called whom, as the ztunnels counted it.
+    pub flows: FleetFlows,
+    /// The namespaces of probers.
+    pub own_namespaces: BTreeSet<String>,
 }
 
 impl Report {
@@ -116,10 +122,16 @@ pub async fn run(
     let mut board =
         Board::new(mesh.cells(), options.faults.clone(), mesh.layout(), mesh.longest_attempt());
     let ended = watch(&options, &mesh, &stop, &mut events, &mut board, &mut screen, out).await;
+    let (flows, own_namespaces) = (mesh.flows(), mesh.own_namespaces());
     mesh.stop().await;
     ended?;
-    let report =
-        Report { totals: board.totals(), findings: board.findings(), strays: board.strays() };
+    let report = Report {
+        totals: board.totals(),
+        findings: board.findings(),
+        strays: board.strays(),
+        flows,
+        own_namespaces,
+    };
     screen.close(&board, &report, out)?;
     Ok(report)
 }

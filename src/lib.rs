@@ -1,10 +1,10 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
-//! attempt schedule spec cluster topology digest observation`), edges (`config net tls istiod channel
-//! drain telemetry`), capabilities (`probe identity discovery metrics responder window
-//! promql`), engine
-//! (`runner plan fleet evidence`), roles (`agent controller lab`), and `cli`.
+//! attempt schedule spec cluster topology digest observation flow`), edges (`config net tls istiod
+//! channel drain telemetry`), capabilities (`probe identity discovery metrics responder window
+//! promql`), engine (`runner plan fleet evidence detection incident diagnosis`), roles (`agent
+//! controller lab`), and `cli`.
 
 pub mod agent;
 pub mod attempt;
@@ -13,6 +13,8 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod controller;
+pub mod detection;
+pub mod diagnosis;
 pub mod digest;
 pub mod discovery;
 pub mod drain;
@@ -20,7 +22,9 @@ pub mod evidence;
 pub mod expectation;
 pub mod failure;
 pub mod fleet;
+pub mod flow;
 pub mod identity;
+pub mod incident;
 pub mod istiod;
 #[cfg(feature = "lab")]
 pub mod lab;

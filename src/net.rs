@@ -19,8 +19,10 @@ pub use resolve::Resolver;
 pub use stream::{Stamps, Stream};
 pub use tcp_info::TcpInfo;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
@@ -30,6 +32,11 @@ use crate::failure::Fault;
 ///
 /// Bounded by the caller's deadline only. Errors are told by [`io_fault`].
 pub async fn connect(address: SocketAddr) -> Result<Stream, Fault> {
+    connect_from(None, address).await
+}
+
+/// The same from the own address `source`, when one is stated and of the same family.
+pub async fn connect_from(source: Option<IpAddr>, address: SocketAddr) -> Result<Stream, Fault> {
     let told = |error| io_fault(&error);
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -37,6 +44,11 @@ pub async fn connect(address: SocketAddr) -> Result<Stream, Fault> {
     }
     .map_err(told)?;
     socket.set_nodelay(true).map_err(told)?;
+    if let Some(source) = source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
+        // The port is chosen at connect, or they would run out.
+        setsockopt(&socket, IpBindAddressNoPort, &true).map_err(|error| told(error.into()))?;
+        socket.bind(SocketAddr::new(source, 0)).map_err(told)?;
+    }
     let began = Instant::now();
     let stream = socket.connect(address).await.map_err(told)?;
     Ok(Stream::new(stream, began.elapsed()))

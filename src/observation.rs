@@ -216,6 +216,27 @@ pub(crate) mod rfc3339 {
         let text = String::deserialize(from)?;
         OffsetDateTime::parse(&text, &Rfc3339).map_err(serde::de::Error::custom)
     }
+
+    /// The same for a time that may not be there.
+    pub(crate) mod option {
+        use super::*;
+
+        #[derive(Serialize, Deserialize)]
+        struct Time(#[serde(with = "crate::observation::rfc3339")] OffsetDateTime);
+
+        pub(crate) fn serialize<S: Serializer>(
+            at: &Option<OffsetDateTime>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            at.map(Time).serialize(serializer)
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<OffsetDateTime>, D::Error> {
+            Ok(Option::<Time>::deserialize(from)?.map(|time| time.0))
+        }
+    }
 }
 
 #[cfg(test)]

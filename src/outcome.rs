@@ -15,8 +15,8 @@ use time::format_description::well_known::Rfc3339;
 use crate::failure::{Failure, Fault, Phase};
 
 pub use mesh::{
-    CaptureFacts, ConnectionCounter, CsrFacts, HboneFacts, Http2Settings, IstiodFacts, MtuFacts,
-    Rung, RungFacts, WorkloadFacts, XdsFacts, ZtunnelFacts,
+    CaptureFacts, ConnectionCounter, CsrFacts, FlowCounter, HboneFacts, Http2Settings, IstiodFacts,
+    MtuFacts, Rung, RungFacts, UnkeptFlows, WorkloadFacts, XdsFacts, ZtunnelFacts,
 };
 
 /// How long each phase took; a phase that did not run has no value.

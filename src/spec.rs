@@ -17,6 +17,7 @@ pub use mesh::{
 };
 pub use tls::{ClientIdentity, OwnCertificate, Roots, TlsModule, TlsSettings, TlsVersion, Verify};
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
@@ -294,7 +295,7 @@ impl Timeouts {
     }
 }
 
-/// Which address family a name is resolved to.
+/// Which address family a name is resolved to, and where connections come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IpPreference {
     /// The family asked for first.
@@ -302,11 +303,14 @@ pub struct IpPreference {
     /// Whether the other family may serve when the first has no address. Connect errors never
     /// fall back: which address failed is the point.
     pub fallback: bool,
+    /// The own address that connections of HTTP and TCP are made from; the kernel's choice when
+    /// not stated. For one machine that stands in for several pods.
+    pub source: Option<IpAddr>,
 }
 
 impl Default for IpPreference {
     fn default() -> Self {
-        Self { family: IpFamily::V4, fallback: true }
+        Self { family: IpFamily::V4, fallback: true, source: None }
     }
 }
 

@@ -20,6 +20,10 @@ fn a_healthy_lab_violates_nothing_and_hears_from_every_cell() {
     // A busy machine may make attempts inconclusive; nothing else may.
     let expected = if summary.ends_with(" 0 inconclusive") { 0 } else { 3 };
     assert_eq!(output.status.code(), Some(expected), "{shown}");
+    let callers: Vec<_> = shown.lines().filter(|line| line.starts_with("in plaintext")).collect();
+    let [caller] = callers[..] else { panic!("{shown}") };
+    assert!(caller.contains("ingress/cloudflared to default/mirai-frontend, "), "{caller}");
+    assert!(caller.ends_with("counted on node-1"), "{caller}");
     let headline = shown.lines().rfind(|line| line.contains("cells met")).expect("a headline");
     assert!(!headline.contains("waiting"), "{shown}");
     for row in ["STRICT canary", "HBONE certificate", "istiod ladder", "own capture"] {

@@ -20,10 +20,11 @@ const LAYERS: &[&[&str]] = &[
         "topology",
         "digest",
         "observation",
+        "flow",
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
     &["probe", "identity", "discovery", "metrics", "responder", "window", "promql"],
-    &["runner", "plan", "fleet", "evidence"],
+    &["runner", "plan", "fleet", "evidence", "detection", "incident", "diagnosis"],
     &["agent", "controller", "lab"],
     &["cli"],
 ];

@@ -1,4 +1,4 @@
-//! Where an agent writes down its attempts: metrics, window, and whoever follows.
+//! Where an agent writes down its attempts: metrics, window, flows, and whoever follows.
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 
+use crate::agent::flows::{Flows, Moment};
 use crate::attempt::Attempt;
 use crate::metrics::Metrics;
 use crate::plan::Target;
@@ -18,6 +19,7 @@ use crate::window::Window;
 pub(super) struct Books {
     metrics: Arc<Metrics>,
     window: Arc<Window>,
+    flows: Arc<Flows>,
     follower: Follower,
 }
 
@@ -25,8 +27,13 @@ pub(super) struct Books {
 pub(super) type Follower = Arc<OnceLock<mpsc::Sender<Attempt>>>;
 
 impl Books {
-    pub(super) fn new(metrics: Arc<Metrics>, window: Arc<Window>, follower: Follower) -> Self {
-        Self { metrics, window, follower }
+    pub(super) fn new(
+        metrics: Arc<Metrics>,
+        window: Arc<Window>,
+        flows: Arc<Flows>,
+        follower: Follower,
+    ) -> Self {
+        Self { metrics, window, flows, follower }
     }
 }
 
@@ -36,6 +43,7 @@ impl Sink for Books {
         self.window.joined(&target.spec);
         self.metrics.joined(name, probe, via);
         self.metrics.described(&target.spec);
+        self.flows.joined(target);
         for cause in Missed::ALL {
             self.metrics.missed(name, cause.as_str(), 0);
         }
@@ -44,11 +52,17 @@ impl Sink for Books {
     fn left(&self, targets: &HashSet<TargetName>) {
         self.metrics.left(targets);
         self.window.left(targets);
+        self.flows.left(targets);
     }
 
     fn attempt(&self, attempt: &Attempt) {
         self.metrics.attempt(attempt);
         self.window.attempt(attempt, SystemTime::now());
+        if let Some(seen) = self.flows.attempt(attempt, Moment::now()) {
+            let dropped = seen.dropped_plaintext;
+            self.metrics.flows(seen.plaintext_pairs, seen.plaintext_connections, dropped);
+            self.metrics.ztunnel_restarted(seen.restarted);
+        }
         let follower = self.follower.get().filter(|follower| follower.capacity() > 0);
         if let Some(follower) = follower {
             let _ = follower.try_send(attempt.clone());

@@ -1,5 +1,5 @@
 //! Where the agent's plans come from: connections to controllers, over which it asks for its plan
-//! and they ask for its window.
+//! and they ask for its window and its flows.
 //!
 //! Only fetches. Whether a plan is any good, and what becomes of it, is the agent's business; when
 //! nobody can be reached it is not even told.
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::form_urlencoded::Serializer;
 
+use crate::agent::flows::Flows;
 use crate::channel::Dialer;
 use crate::config::{ControllersConfig, Identity};
 use crate::metrics::Metrics;
@@ -42,6 +43,7 @@ pub(super) struct Settings {
     pub(super) pod: Option<String>,
     pub(super) resolver: Arc<Resolver>,
     pub(super) window: Arc<Window>,
+    pub(super) flows: Arc<Flows>,
     pub(super) metrics: Arc<Metrics>,
     /// The entity tag of the plan that is followed, if one is.
     pub(super) runs: Runs,
@@ -108,7 +110,8 @@ impl Directions {
             tasks: tasks.clone(),
         };
         spawn(&tasks, &stop, roster.run(naming));
-        let poll = poll::Poll { settings, links, known: Arc::clone(&known), offering };
+        let (known_, named_) = (Arc::clone(&known), named.clone());
+        let poll = poll::Poll { settings, links, known: known_, named: named_, offering };
         spawn(&tasks, &stop, poll.run());
         Ok(Self { offers, named, known, stop, tasks })
     }
@@ -123,11 +126,7 @@ impl Directions {
 
     /// Controllers are at these addresses too from now on, in the place of those named before.
     pub(super) fn name(&self, controllers: &[SocketAddr]) {
-        self.named.send_if_modified(|named| {
-            let other = named != controllers;
-            controllers.clone_into(named);
-            other
-        });
+        name(&self.named, controllers);
     }
 
     /// Has the plan sent again: one that was refused may be good by now.
@@ -141,6 +140,14 @@ impl Directions {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+fn name(named: &watch::Sender<Vec<SocketAddr>>, controllers: &[SocketAddr]) {
+    named.send_if_modified(|named| {
+        let other = named != controllers;
+        controllers.clone_into(named);
+        other
+    });
 }
 
 /// Runs `work` until it is done or `stop`.

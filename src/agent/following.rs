@@ -77,6 +77,7 @@ impl Agent {
             pod: self.pod_name(),
             resolver: Arc::clone(&self.environment.resolver),
             window: Arc::clone(&self.window),
+            flows: Arc::clone(&self.flows),
             metrics: Arc::clone(&self.admin.metrics),
             runs: self.plans.runs(),
         };

@@ -290,8 +290,8 @@ fn hold(flags: HoldFlags) -> Result<Request, Misuse> {
 fn ip(flags: &IpFlags) -> IpPreference {
     match (flags.ipv4, flags.ipv6) {
         (false, false) => IpPreference::default(),
-        (true, _) => IpPreference { family: IpFamily::V4, fallback: false },
-        (false, true) => IpPreference { family: IpFamily::V6, fallback: false },
+        (true, _) => IpPreference { family: IpFamily::V4, fallback: false, source: None },
+        (false, true) => IpPreference { family: IpFamily::V6, fallback: false, source: None },
     }
 }
 

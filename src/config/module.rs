@@ -40,7 +40,7 @@ pub(super) const TIMEOUT: RangeInclusive<Duration> =
 const HOLD: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(12 * 3600);
 
 const fn prefer(family: IpFamily, fallback: bool) -> IpPreference {
-    IpPreference { family, fallback }
+    IpPreference { family, fallback, source: None }
 }
 
 /// A decoded question.

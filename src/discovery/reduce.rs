@@ -18,6 +18,8 @@ pub struct PodSeen {
     pub pod: Pod,
     /// On the host's network or with a sidecar: never captured.
     pub excluded: bool,
+    /// `metadata.uid`.
+    pub uid: Option<String>,
 }
 
 /// An EndpointSlice.
@@ -48,7 +50,7 @@ pub fn namespace(object: core::Namespace) -> Namespace {
         let domain = key.split_once('/').map_or("", |(domain, _)| domain);
         domain == "istio.io" || domain.ends_with(".istio.io") || key == "istio-injection"
     });
-    Namespace { labels }
+    Namespace { labels, uid: object.metadata.uid }
 }
 
 /// What decides how a pod is reached; `None` for one that has no address or no node yet, and for
@@ -76,7 +78,7 @@ pub fn pod(object: core::Pod) -> Option<PodSeen> {
         waypoint: None,
     };
     let excluded = spec.host_network == Some(true) || annotations.contains_key(SIDECAR);
-    Some(PodSeen { pod, excluded })
+    Some(PodSeen { pod, excluded, uid: metadata.uid })
 }
 
 /// How far a DaemonSet of the data plane got; `None` for any other.

@@ -2,6 +2,7 @@
 
 mod built;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,9 +17,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::agent::Agent;
 use crate::config::{Identity, ResponderConfig};
+use crate::flow::FleetFlows;
 use crate::lab::address::Addresses;
 use crate::lab::ca::Authority;
-use crate::lab::cell::{Cell, From, Node};
+use crate::lab::cell::{Cell, From, Node, Row};
 use crate::lab::conditions;
 use crate::lab::fault::Fault;
 use crate::lab::istiod::{Istiod, Setup, Tokens};
@@ -180,6 +182,19 @@ impl Mesh {
     /// How long an attempt may take.
     pub(super) fn longest_attempt(&self) -> Duration {
         self.longest
+    }
+
+    /// Who calls whom, as the plain agents read it from their ztunnels.
+    pub(super) fn flows(&self) -> FleetFlows {
+        let told: Vec<_> = self.agents.iter().map(Agent::flows).collect();
+        let read = told.iter().filter(|told| told.ztunnel.is_some());
+        FleetFlows::of(read.map(|told| (told, Duration::ZERO)))
+    }
+
+    /// The namespaces of probers.
+    pub(super) fn own_namespaces(&self) -> BTreeSet<String> {
+        let names = self.built.ambient.iter().chain(&self.built.plain);
+        names.map(|name| self.built.pod(name).namespace.clone()).collect()
     }
 
     /// The first line on the screen; `exported` is where configurations were written.
@@ -397,11 +412,15 @@ fn run_here(plans: Vec<plan::Plan>, exported: Option<&Path>) -> anyhow::Result<V
     Ok(here)
 }
 
-/// Writes `plan` as the configuration of an agent outside this process.
+/// Writes `plan` as the configuration of an agent outside this process, without the row that asks
+/// istiod by name: such an agent has the resolv.conf of this machine, which knows no lab.
 fn export(directory: &Path, plan: &plan::Plan) -> anyhow::Result<()> {
     let path = directory.join(format!("{}-{}.yaml", plan.node, plan.from));
+    let by_name = format!("  - {{ name: {},", Row::PlainIstiodName.target());
+    let lines = plan.yaml.lines().filter(|line| !line.starts_with(&by_name));
+    let yaml: String = lines.flat_map(|line| [line, "\n"]).collect();
     std::fs::create_dir_all(directory)
-        .and_then(|()| std::fs::write(&path, &plan.yaml))
+        .and_then(|()| std::fs::write(&path, yaml))
         .with_context(|| format!("--export: {}", path.display()))
 }
 

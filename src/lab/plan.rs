@@ -88,10 +88,13 @@ pub(super) fn plan(seat: &Seat<'_>, experiments: &[Experiment]) -> anyhow::Resul
             bail!("the lab's own configuration is wrong:\n{}\n{yaml}", list.join("\n"))
         }
     };
-    // Oftener than a configuration may say: this istiod is ours alone.
     for target in &mut config.targets {
-        if let Ask::Istiod { module, .. } = &mut target.probe.ask {
-            module.csr = Some(CSR);
+        match &mut target.probe.ask {
+            // Oftener than a configuration may say: this istiod is ours alone.
+            Ask::Istiod { module, .. } => module.csr = Some(CSR),
+            // Pods are told apart by their addresses.
+            Ask::Http { module, .. } => module.ip.source = Some(seat.pod.ip),
+            _ => {}
         }
     }
     let named = |experiment: &Experiment| {

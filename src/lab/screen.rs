@@ -107,6 +107,9 @@ impl Screen {
         if !report.strays.is_empty() {
             writeln!(out, "{}", table::strays(&report.strays))?;
         }
+        for pair in report.flows.plaintext_of_users(&report.own_namespaces) {
+            writeln!(out, "{}", table::caller(pair))?;
+        }
         let [met, violated, inconclusive] = report.totals;
         let all = met + violated + inconclusive;
         writeln!(out, "{all} attempts: {met} met, {violated} violated, {inconclusive} inconclusive")

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::expectation::Verdict;
 use crate::failure::Failure;
+use crate::flow::FlowPair;
 use crate::lab::board::{Board, Finding, State};
 use crate::lab::cell::{Cell, Node, Row, To};
 use crate::lab::signature::Sight;
@@ -137,6 +138,17 @@ pub(super) fn strays(strays: &[(Cell, Vec<Sight>)]) -> String {
     let each = strays.iter().map(|(cell, seen)| format!("{cell}: {}", told(seen)));
     named(&mut text, "they are", each);
     text
+}
+
+/// Who would break under STRICT.
+pub(super) fn caller(pair: &FlowPair) -> String {
+    let nodes: Vec<&str> = pair.nodes.iter().map(String::as_str).collect();
+    let (opened, rate) = (pair.total(), pair.rate_per_second);
+    format!(
+        "in plaintext, and in the way of STRICT: {pair}, {opened} connections, {rate:.1} a second, \
+         counted on {}",
+        nodes.join(" ")
+    )
 }
 
 fn named(text: &mut String, what: &str, cells: impl ExactSizeIterator<Item = String>) {

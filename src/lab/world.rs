@@ -91,6 +91,14 @@ impl Pod {
         format!("spiffe://{TRUST_DOMAIN}/ns/{}/sa/{}", self.namespace, self.service_account)
     }
 
+    /// The name of what owns it, as istiod tells ztunnels: that of the pod without its number.
+    pub fn workload(&self) -> &str {
+        match self.name.rsplit_once('-') {
+            Some((owner, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => owner,
+            _ => &self.name,
+        }
+    }
+
     /// The container port `number`.
     pub fn port(&self, number: u16) -> Option<&PodPort> {
         self.ports.iter().find(|port| port.number == number)

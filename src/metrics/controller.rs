@@ -71,8 +71,9 @@ impl ControllerMetrics {
             counter(&metrics.0, &Key::from_parts(names::PLAN_REQUESTS, labels)).increment(0);
         }
         for result in ["success", "failure"] {
-            let key = labelled(names::WINDOWS_PULLED, "result", result);
-            counter(&metrics.0, &key).increment(0);
+            for name in [names::WINDOWS_PULLED, names::FLOWS_PULLED] {
+                counter(&metrics.0, &labelled(name, "result", result)).increment(0);
+            }
         }
         metrics.windows_refused(0);
         metrics
@@ -93,6 +94,12 @@ impl ControllerMetrics {
     /// So many of the windows that an agent told were not taken in.
     pub fn windows_refused(&self, count: u64) {
         counter(&self.0, &Key::from_static_name(names::WINDOWS_REFUSED)).increment(count);
+    }
+
+    /// A plain agent's flows were pulled, or it did not tell them.
+    pub fn flows_pulled(&self, good: bool) {
+        let result = if good { "success" } else { "failure" };
+        counter(&self.0, &labelled(names::FLOWS_PULLED, "result", result)).increment(1);
     }
 
     /// The fleet as it is now.

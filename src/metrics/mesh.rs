@@ -50,6 +50,20 @@ fn flag(set: bool) -> f64 {
 }
 
 impl Metrics {
+    /// This node's ztunnel was looked at: plaintext pairs that are known, connections of them since
+    /// the look before, and series that were not kept; nothing of probers.
+    pub fn flows(&self, pairs: u64, connections: u64, dropped: u64) {
+        self.set(&Key::from_static_name(names::ZTUNNEL_FLOWS), pairs as f64);
+        self.add(&Key::from_static_name(names::ZTUNNEL_CONNECTIONS), connections);
+        self.set(&Key::from_static_name(names::ZTUNNEL_DROPPED), dropped as f64);
+    }
+
+    /// Whether this node's ztunnel `restarted` since the look before; the counter exists from the
+    /// first look on.
+    pub fn ztunnel_restarted(&self, restarted: bool) {
+        self.add(&Key::from_static_name(names::ZTUNNEL_RESTARTS), u64::from(restarted));
+    }
+
     /// The own mesh identity as it stands: trusted roots, end of the certificate if there is one,
     /// and how many renewals succeeded and failed since the start.
     pub fn identity(&self, roots: usize, not_after: Option<SystemTime>, renewals: [u64; 2]) {

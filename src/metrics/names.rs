@@ -16,6 +16,10 @@ pub(super) const RUNG_DURATION: &str = "meshprobe_istiod_rung_duration_seconds";
 pub(super) const CAPTURED: &str = "meshprobe_captured";
 pub(super) const MTU_SUSPECT: &str = "meshprobe_mtu_suspect";
 pub(super) const ZTUNNEL_READY: &str = "meshprobe_ztunnel_ready";
+pub(super) const ZTUNNEL_FLOWS: &str = "meshprobe_ztunnel_plaintext_flows";
+pub(super) const ZTUNNEL_CONNECTIONS: &str = "meshprobe_ztunnel_plaintext_connections_total";
+pub(super) const ZTUNNEL_DROPPED: &str = "meshprobe_ztunnel_plaintext_series_dropped";
+pub(super) const ZTUNNEL_RESTARTS: &str = "meshprobe_ztunnel_restarts_total";
 pub(super) const IDENTITY_EXPIRY: &str = "meshprobe_identity_certificate_expiry_timestamp_seconds";
 pub(super) const IDENTITY_RENEWALS: &str = "meshprobe_identity_renewals_total";
 pub(super) const IDENTITY_ROOTS: &str = "meshprobe_identity_trusted_roots";
@@ -47,6 +51,7 @@ pub(super) const WINDOWS_PULLED: &str = "meshprobe_controller_window_pulls_total
 pub(super) const WINDOWS_REFUSED: &str = "meshprobe_controller_windows_refused_total";
 pub(super) const PATHS: &str = "meshprobe_controller_paths";
 pub(super) const EVIDENCE_BYTES: &str = "meshprobe_controller_evidence_bytes";
+pub(super) const FLOWS_PULLED: &str = "meshprobe_controller_flow_pulls_total";
 pub(super) const CONNECTIONS: &str = "meshprobe_controller_connections_total";
 
 /// What a metric is to Prometheus.
@@ -83,6 +88,18 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (CAPTURED, Kind::Gauge, "Whether this pod's dns and tcp are captured, and its hbone is there."),
     (MTU_SUSPECT, Kind::Gauge, "Whether small bodies passed and large ones stalled."),
     (ZTUNNEL_READY, Kind::Gauge, "Whether the ztunnel says that it is ready."),
+    (
+        ZTUNNEL_FLOWS,
+        Kind::Gauge,
+        "Pairs of workloads of which this node's ztunnel counted plaintext, without probers.",
+    ),
+    (
+        ZTUNNEL_CONNECTIONS,
+        Kind::Counter,
+        "Plaintext connections that this node's ztunnel counted, without those of probers.",
+    ),
+    (ZTUNNEL_DROPPED, Kind::Gauge, "Plaintext series of this node's ztunnel that were not kept."),
+    (ZTUNNEL_RESTARTS, Kind::Counter, "Restarts that the counters of this node's ztunnel showed."),
     (IDENTITY_EXPIRY, Kind::Gauge, "End of validity of the agent's own mesh certificate."),
     (IDENTITY_RENEWALS, Kind::Counter, "Certificates that the agent asked for, by result."),
     (IDENTITY_ROOTS, Kind::Gauge, "Roots of the mesh that the agent trusts."),
@@ -123,6 +140,7 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (EVENTS, Kind::Counter, "Events, by result."),
     (PLAN_REQUESTS, Kind::Counter, "Plans that agents asked for, by HTTP status."),
     (WINDOWS_PULLED, Kind::Counter, "Windows that were asked of agents, by result."),
+    (FLOWS_PULLED, Kind::Counter, "Flows that were asked of plain agents, by result."),
     (
         WINDOWS_REFUSED,
         Kind::Counter,

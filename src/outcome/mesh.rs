@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{rfc3339_option, seconds};
 use crate::failure::Failure;
+use crate::flow::{FlowDestination, FlowSecurity, FlowSource};
 
 /// What an HBONE peer showed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -214,6 +215,53 @@ pub struct ZtunnelFacts {
     /// `istio_dns_upstream_failures_total`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dns_upstream_failures: Option<u64>,
+    /// Its version (label `tag` of `istio_build`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// `process_start_time_seconds`, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process_start_seconds: Option<f64>,
+    /// Who called its pods: plaintext by source and destination, mTLS by destination.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flows: Vec<FlowCounter>,
+    /// Series of flows that are not among `flows`: too many, or not the names of workloads.
+    #[serde(skip_serializing_if = "UnkeptFlows::is_none")]
+    pub unkept_flows: UnkeptFlows,
+    /// Whether the counters were read to their end: what is not there was not counted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub scraped: bool,
+}
+
+/// Connections that a ztunnel counted as destination reporter since it started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FlowCounter {
+    /// Who called; nobody is named where all callers are summed.
+    #[serde(skip_serializing_if = "FlowSource::is_unknown")]
+    pub source: FlowSource,
+    /// Who was called.
+    pub destination: FlowDestination,
+    /// What carried it.
+    pub security: FlowSecurity,
+    /// `istio_tcp_connections_opened_total`: denied ones are among them.
+    pub opened: u64,
+    /// `istio_tcp_connections_closed_total` with `response_flags` `DENY`.
+    pub denied: u64,
+}
+
+/// Series of flows that a page had and that were not kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct UnkeptFlows {
+    /// Of plaintext.
+    pub plaintext: u64,
+    /// Of mTLS.
+    pub mutual_tls: u64,
+}
+
+impl UnkeptFlows {
+    /// Whether every series was kept.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Connections that a ztunnel counted, by what tells mTLS from plaintext.

@@ -3,7 +3,7 @@
 //! Behind ztunnel a connect alone proves nothing, so a reply is awaited unless the expectation is
 //! no more than a connect.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use regex::bytes::Regex;
@@ -121,7 +121,7 @@ pub(super) async fn open(
 ) -> Result<Stream, Failure> {
     let address = locate(journal, resolver, endpoint, ip).await?;
     journal.facts.remote_address = Some(address);
-    connect(journal, address, next).await
+    connect(journal, address, ip.source, next).await
 }
 
 /// The address of `endpoint`; a name takes the phase `resolve`.
@@ -145,11 +145,12 @@ pub(super) async fn locate(
 pub(super) async fn connect(
     journal: &mut Journal,
     address: SocketAddr,
+    source: Option<IpAddr>,
     next: Phase,
 ) -> Result<Stream, Failure> {
     let began = Instant::now();
     let connected = async {
-        let stream = net::connect(address).await?;
+        let stream = net::connect_from(source, address).await?;
         let took = stream.stamps().connect_time();
         Ok((stream, took))
     };

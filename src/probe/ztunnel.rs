@@ -7,6 +7,7 @@
 
 mod counters;
 mod exposition;
+mod flows;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -38,13 +38,18 @@ pub(crate) struct Controlled {
 
 impl Controlled {
     pub(crate) async fn start(plane: &ControlPlane) -> Self {
+        Self::start_with(plane, "[{ namespace: default, name: nowhere }]").await
+    }
+
+    /// The same, that is to call `services`.
+    pub(crate) async fn start_with(plane: &ControlPlane, services: &str) -> Self {
         let dir = temp_dir();
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (api, channel) = (loopback(free_port()), loopback(free_port()));
         let key = write_file(&dir, "key", SECRET);
         let config = format!(
             "listen: {api}\nchannel: {{ listen: \"{channel}\", key: {key:?} }}\n\
-             services: [{{ namespace: default, name: nowhere }}]\n"
+             services: {services}\n"
         );
         let config = write_file(&dir, "controller.yaml", config);
         let token = plane.token("meshprobe-plain", "meshprobe-controller").await;
@@ -58,21 +63,31 @@ impl Controlled {
         Self { api, channel, dir, daemon }
     }
 
+    /// A page of the API.
+    pub(crate) async fn page(&self, path: &str) -> String {
+        let (status, body) = fetch(self.api, path).await.expect("an answer");
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
     async fn dial(&self, secret: &str) -> Result<Peer, Fault> {
         let key = Key::load(&write_file(&self.dir, "dialled-with", secret)).expect("a key");
         let deadline = Instant::now() + PATIENCE;
         Dialer::new().expect("loopback").dial(self.channel, Some(&key), deadline).await
     }
 
-    pub(crate) async fn nodes(&self, path: &str) -> Value {
-        let (status, body) = fetch(self.api, path).await.expect("an answer");
-        assert_eq!(status, 200, "{body}");
-        serde_json::from_str(&body).expect("JSON")
+    /// What `--server` takes.
+    pub(crate) fn server(&self) -> String {
+        format!("http://{}", self.api)
     }
 
-    fn check(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn nodes(&self, path: &str) -> Value {
+        serde_json::from_str(&self.page(path).await).expect("JSON")
+    }
+
+    pub(crate) fn check(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_meshprobe"));
-        command.args(["check", "--server", &format!("http://{}", self.api)]).args(arguments);
+        command.args(["check", "--server", &self.server()]).args(arguments);
         command.output().expect("the binary")
     }
 }
@@ -136,15 +151,25 @@ async fn windows_are_pulled_and_told_per_node_and_vantage() {
     // It polls no more, as an agent that polls the other replica.
     let served = tokio::spawn(async move {
         let windows = move |_: Peer, request: Request<Bytes>| {
-            assert_eq!(request.uri().path(), "/v1/window");
             let now = OffsetDateTime::now_utc().format(&Rfc3339).expect("a time");
-            let seen = json!([{
+            let windows = json!([{
                 "source_node": "node-0", "vantage": "plain", "target": "canary/node-1",
                 "probe": "http", "expect": "denied", "window_start": now,
                 "window_seconds": 10, "attempts": 2,
                 "verdicts": { "met": 1, "violated": 1, "inconclusive": 0 },
                 "reasons": { "unexpected_reply": 1 },
             }]);
+            let flows = json!({ "node": "node-0", "flows": [{
+                "node": "node-0", "security": "plaintext",
+                "source": { "workload": "cloudflared", "namespace": "ingress" },
+                "destination": { "workload": "mirai-frontend", "namespace": "default" },
+                "opened": 3, "rate_per_second": 0.5, "first_seen": "2026-01-01T00:00:00Z",
+            }] });
+            let seen = match request.uri().path() {
+                "/v1/window" => windows,
+                "/v1/flows" => flows,
+                other => panic!("{other}"),
+            };
             let answer = Response::builder()
                 .header(AGENT_HEADER, PLAIN.split_once('?').expect("a query").1)
                 .header(PLAN_HEADER, &runs)
@@ -163,6 +188,16 @@ async fn windows_are_pulled_and_told_per_node_and_vantage() {
     assert_eq!(node["rows"][0]["unmet"][0]["reason"], "unexpected_reply");
     assert_eq!(node["targets"][0]["target"], "canary/node-1");
     assert_eq!(format!("\"{}\"", node["revision"].as_str().expect("text")), told);
+
+    let flows = eventually("the flows", PATIENCE, || async {
+        let told = controlled.nodes("/v1/flows?namespace=default").await;
+        (told["pairs"] != json!([])).then_some(told)
+    })
+    .await;
+    assert_eq!(flows["pairs"][0]["source"]["workload"], "cloudflared");
+    assert_eq!(flows["pairs"][0]["nodes"], json!(["node-0"]));
+    assert!(flows["nodes"][0]["age_seconds"].as_f64().is_some_and(|age| age < 60.0), "{flows}");
+    assert_eq!(controlled.nodes("/v1/flows?namespace=other").await["pairs"], json!([]));
 
     let output = controlled.check(&[]);
     let shown = String::from_utf8_lossy(&output.stdout);
@@ -209,6 +244,22 @@ async fn strangers_get_no_plan() {
     let request = request.body(Bytes::new()).expect("a request");
     let answer = peer.ask(request, Instant::now() + PATIENCE, 1 << 20).await.expect("an answer");
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn another_key_is_taken_up_without_a_restart() {
+    let (plane, _) = mesh(1).await;
+    let controlled = Controlled::start(&plane).await;
+    let early = controlled.dial(SECRET).await.expect("the same key");
+    let other = "another secret of thirty-two bytes";
+    write_file(&controlled.dir, "key", other);
+    let late = eventually("the other key", PATIENCE, || async {
+        let peer = controlled.dial(other).await.ok()?;
+        ask(&peer, PLAIN, None).await.ok()
+    });
+    assert_eq!(late.await.status(), StatusCode::OK);
+    let still = ask(&early, PLAIN, None).await.expect("who was in stays in");
+    assert_eq!(still.status(), StatusCode::OK);
 }
 
 #[tokio::test]

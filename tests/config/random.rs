@@ -120,7 +120,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
 
 fn ip() -> impl Strategy<Value = IpPreference> {
     (select(vec![IpFamily::V4, IpFamily::V6]), any::<bool>())
-        .prop_map(|(family, fallback)| IpPreference { family, fallback })
+        .prop_map(|(family, fallback)| IpPreference { family, fallback, source: None })
 }
 
 fn regex() -> impl Strategy<Value = Regex> {

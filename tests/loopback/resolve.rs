@@ -12,9 +12,9 @@ use tempfile::NamedTempFile;
 
 use super::dns_server::{DnsServer, address, answering, bytes, coded, reply};
 
-const V4: IpPreference = IpPreference { family: IpFamily::V4, fallback: true };
-const V6: IpPreference = IpPreference { family: IpFamily::V6, fallback: true };
-const ONLY_V6: IpPreference = IpPreference { family: IpFamily::V6, fallback: false };
+const V4: IpPreference = IpPreference { family: IpFamily::V4, fallback: true, source: None };
+const V6: IpPreference = IpPreference { family: IpFamily::V6, fallback: true, source: None };
+const ONLY_V6: IpPreference = IpPreference { family: IpFamily::V6, fallback: false, source: None };
 
 /// Serves A records only; what else is asked gets `otherwise`.
 async fn only_v4(otherwise: ResponseCode) -> DnsServer {

@@ -6,7 +6,8 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Request, Response, StatusCode};
 use meshprobe::failure::{Phase, Reason};
-use meshprobe::outcome::{ConnectionCounter, Outcome, ZtunnelFacts};
+use meshprobe::flow::{FlowDestination, FlowSecurity, FlowSource};
+use meshprobe::outcome::{ConnectionCounter, FlowCounter, Outcome, UnkeptFlows, ZtunnelFacts};
 use meshprobe::probe::Probe;
 use meshprobe::spec::{IpPreference, ModuleKind, Timeouts, ZtunnelModule};
 use tokio::io::AsyncWriteExt;
@@ -101,6 +102,17 @@ async fn a_ready_ztunnel_is_read_with_its_counters() {
         ]),
         dns_requests: Some(30),
         dns_upstream_failures: Some(5),
+        version: Some("unknown".to_owned()),
+        process_start_seconds: None,
+        flows: vec![FlowCounter {
+            source: FlowSource::default(),
+            destination: FlowDestination::default(),
+            security: FlowSecurity::Plaintext,
+            opened: 2,
+            denied: 0,
+        }],
+        unkept_flows: UnkeptFlows::default(),
+        scraped: true,
     };
     assert_eq!(found(&outcome), expected);
     assert_eq!(outcome.facts.http.expect("the last response").body_bytes, PAGE.len() as u64);

@@ -96,11 +96,25 @@ async fn connections_are_counted_by_how_they_were_secured() {
 }
 
 #[tokio::test]
+async fn a_process_that_begins_anew_has_counted_nothing() {
+    let bench = Bench::start().await;
+    let opened = "istio_tcp_connections_opened_total";
+    assert_eq!(ask(bench.plain(PERMISSIVE)).await, Seen::Reply);
+    reaches(&bench, opened, &["policy=\"unknown\""], 1).await;
+    bench.break_there(Condition { dead: true, ..Condition::default() }).await;
+    bench.break_there(Condition::default()).await;
+    assert_eq!(count(&bench, opened, &["policy=\"unknown\""]).await, 0);
+    assert_eq!(count(&bench, "istio_build", &["component=\"ztunnel\""]).await, 1);
+}
+
+#[tokio::test]
 async fn failures_carry_their_flag() {
     let bench = Bench::start().await;
     let failed = "istio_tcp_connections_failed_total";
     ask(bench.plain(STRICT)).await.assert_denied();
+    let opened = "istio_tcp_connections_opened_total";
     reaches(&bench, failed, &["response_flags=\"DENY\"", "policy=\"unknown\""], 1).await;
+    reaches(&bench, opened, &["response_flags=\"-\"", "policy=\"unknown\""], 1).await;
     ask(bench.ambient(Captured::Closed)).await.assert_denied();
     reaches(&bench, failed, &["response_flags=\"CONNECT\"", "policy=\"mutual_tls\""], 1).await;
     let closed = "istio_tcp_connections_closed_total";

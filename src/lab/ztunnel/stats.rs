@@ -26,7 +26,16 @@ const HELP: &[(&str, &str)] = &[
     ("xds_connection_terminations", "Connections to istiod that ended"),
 ];
 
+/// Which version it is.
+const BUILD: &str = "# HELP istio_build Istio component build info.\n# TYPE istio_build gauge\n\
+                     istio_build{component=\"ztunnel\",tag=\"lab\"} 1\n";
+
 impl Stats {
+    /// Another process begins: it has counted nothing yet.
+    pub(super) fn restarted(&self) {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// A connection to istiod ended: `ConnectionError`, `Error`, `Reconnect` or `Complete`.
     pub fn xds_terminated(&self, reason: &'static str) {
         self.add("xds_connection_terminations", format!("reason=\"{reason}\""));
@@ -56,7 +65,7 @@ impl Stats {
     /// The exposition.
     pub(super) fn render(&self) -> String {
         let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut text = String::new();
+        let mut text = BUILD.to_owned();
         for (metric, help) in HELP {
             let _ = writeln!(text, "# HELP istio_{metric} {help}.\n# TYPE istio_{metric} counter");
             let series = counters.iter().filter(|((name, _), _)| name == metric);
@@ -120,7 +129,7 @@ impl Connection<'_> {
             let _ = write!(text, ",{name}=\"{value}\"");
         };
         for (side, pod) in [("source", self.source), ("destination", self.destination)] {
-            let name = pod.map(|pod| pod.name.as_str());
+            let name = pod.map(Pod::workload);
             label(&format!("{side}_workload"), name);
             label(&format!("{side}_canonical_service"), name);
             label(&format!("{side}_canonical_revision"), pod.map(|_| "latest"));

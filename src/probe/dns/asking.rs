@@ -118,7 +118,7 @@ impl<'a> Asking<'a> {
 
     async fn over_tcp(&mut self, question: &Question) -> Result<Reply, Failure> {
         self.facts.transport = Some("tcp");
-        let mut stream = tcp::connect(self.journal, self.server, Phase::Processing).await?;
+        let mut stream = tcp::connect(self.journal, self.server, None, Phase::Processing).await?;
         let mut tally = Tally::default();
         let asking = dns::ask_tcp(&mut stream, question, &mut tally);
         let result = self.journal.phase(Phase::Processing, asking).await;

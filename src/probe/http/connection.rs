@@ -107,7 +107,7 @@ impl Dialer {
         journal.facts.tls = None;
         journal.facts.remote_address = Some(address);
         let next = if url.is_https() { Phase::Tls } else { Phase::Processing };
-        let stream = tcp::connect(journal, address, next).await?;
+        let stream = tcp::connect(journal, address, self.ip.source, next).await?;
         let stamps = stream.stamps();
         let begun = if url.is_https() {
             self.secure(journal, stream, &url.endpoint().host).await

@@ -1,13 +1,15 @@
 //! A ztunnel's counters, summed line by line while its page comes. Pure.
 //!
-//! Only what tells mTLS from plaintext, and the links to istiod and DNS; every other line is passed
-//! over unread. What is kept does not grow with the page: no workload names, no principals.
+//! Only what tells mTLS from plaintext and who called whom, the links to istiod and DNS, and which
+//! ztunnel it is; every other line is passed over unread. What is kept has bounds that no page can
+//! exceed.
 
 use std::collections::BTreeMap;
 
 use crate::failure::{Fault, Reason};
 use crate::outcome::{ConnectionCounter, ZtunnelFacts};
 use crate::probe::ztunnel::exposition::{self, Malformed, Sample};
+use crate::probe::ztunnel::flows::Flows;
 
 /// A longer line is no sample, bytes.
 const LINE_LIMIT: usize = 1024 * 1024;
@@ -26,6 +28,9 @@ pub(super) struct Counters {
     xds_terminations: BTreeMap<String, u64>,
     dns_requests: Option<u64>,
     dns_upstream_failures: Option<u64>,
+    version: Option<String>,
+    process_start: Option<f64>,
+    flows: Flows,
 }
 
 /// What connections are told apart by.
@@ -37,13 +42,15 @@ struct Connections {
     flags: String,
 }
 
-/// A counter of a ztunnel that is of interest.
+/// A metric of a ztunnel that is of interest.
 #[derive(Debug, Clone, Copy)]
 enum Counter {
     Connections(&'static str),
     XdsTerminations,
     DnsRequests,
     DnsUpstreamFailures,
+    Build,
+    ProcessStart,
 }
 
 impl Counter {
@@ -55,6 +62,8 @@ impl Counter {
             ("istio_xds_connection_terminations_total", Counter::XdsTerminations),
             ("istio_dns_requests_total", Counter::DnsRequests),
             ("istio_dns_upstream_failures_total", Counter::DnsUpstreamFailures),
+            ("istio_build", Counter::Build),
+            ("process_start_time_seconds", Counter::ProcessStart),
         ];
         let known = TABLE.iter().find(|(name, _)| name.as_bytes() == metric);
         known.map(|(_, counter)| *counter)
@@ -94,6 +103,10 @@ impl Counters {
         facts.xds_terminations = self.xds_terminations;
         facts.dns_requests = self.dns_requests;
         facts.dns_upstream_failures = self.dns_upstream_failures;
+        facts.version = self.version;
+        facts.process_start_seconds = self.process_start;
+        (facts.flows, facts.unkept_flows) = self.flows.finish();
+        facts.scraped = true;
         Ok(())
     }
 
@@ -119,6 +132,7 @@ impl Counters {
         let count = sample.value as u64;
         match counter {
             Counter::Connections(event) => {
+                self.flows.take(event, &sample, count);
                 let key = Connections {
                     event,
                     reporter: label(&sample, "reporter"),
@@ -136,6 +150,14 @@ impl Counters {
             }
             Counter::DnsUpstreamFailures => {
                 add(&mut self.dns_upstream_failures, count);
+                Ok(())
+            }
+            Counter::Build => {
+                self.version = Some(label(&sample, "tag")).filter(|tag| !tag.is_empty());
+                Ok(())
+            }
+            Counter::ProcessStart => {
+                self.process_start = Some(sample.value);
                 Ok(())
             }
         }
