@@ -35,6 +35,7 @@ use crate::config::{self, ControllerConfig, Mistake};
 use crate::discovery::events::{Count, Events};
 use crate::discovery::lease::{self, Election};
 use crate::discovery::{self, Access, Client, Snapshot, Watches};
+use crate::evidence::Evidence;
 use crate::metrics::ControllerMetrics;
 use desk::Desk;
 use planner::Planned;
@@ -65,6 +66,8 @@ struct Shared {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     watches: Watches,
     roster: Arc<Roster>,
+    /// What agents told in the last few minutes.
+    evidence: Arc<Evidence>,
     flows: flows::Told,
     revisions: Revisions,
     metrics: ControllerMetrics,
@@ -104,6 +107,7 @@ impl Controller {
             snapshots: following.snapshots,
             watches: following.watches,
             roster,
+            evidence: Arc::default(),
             flows: flows::Told::default(),
             revisions: Revisions::default(),
             metrics: ControllerMetrics::new(),

@@ -119,7 +119,7 @@ impl Shared {
         let planned = self.planned.borrow().clone();
         let unknown = planned.as_ref().map_or(0, |planned| planned.unknown().len());
         let counts = meter.counts();
-        let events = *self.events.borrow();
+        let (events, held) = (*self.events.borrow(), self.evidence.held());
         self.metrics.fleet(&FleetState {
             synced: planned.is_some(),
             nodes: snapshot.cluster.nodes.len() as u64,
@@ -131,6 +131,8 @@ impl Shared {
             leads: *self.leads.borrow(),
             events: [events.written, events.failed],
             connections: [counts.accepted, counts.failed, counts.refused],
+            paths: held.paths as u64,
+            evidence_bytes: held.bytes as u64,
         });
         let body: String = self.metrics.exposition().collect();
         reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
