@@ -209,11 +209,15 @@ pub enum FindingReason {
     Forbidden,
     /// More was asked for than the bounds allow.
     TooMany,
+    /// A component of the mesh is broken.
+    IncidentOpened,
+    /// It is whole again.
+    IncidentClosed,
 }
 
 impl FindingReason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::ServiceNotFound,
         Self::PortNotFound,
         Self::NoEndpoints,
@@ -223,6 +227,8 @@ impl FindingReason {
         Self::Conflict,
         Self::Forbidden,
         Self::TooMany,
+        Self::IncidentOpened,
+        Self::IncidentClosed,
     ];
 
     /// The word of Events and, in its own case, of logs.
@@ -237,6 +243,8 @@ impl FindingReason {
             Self::Conflict => "Conflict",
             Self::Forbidden => "Forbidden",
             Self::TooMany => "TooMany",
+            Self::IncidentOpened => "IncidentOpened",
+            Self::IncidentClosed => "IncidentClosed",
         }
     }
 }
