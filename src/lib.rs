@@ -1,9 +1,9 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
-//! attempt schedule spec cluster topology observation flow`), edges (`config net tls istiod channel
-//! drain telemetry`), capabilities (`probe identity discovery metrics responder window`), engine
-//! (`runner plan fleet`), roles (`agent controller lab`), and `cli`.
+//! attempt schedule spec cluster topology digest observation flow`), edges (`config net tls istiod
+//! channel drain telemetry`), capabilities (`probe identity discovery metrics responder window`),
+//! engine (`runner plan fleet gate`), roles (`agent controller lab`), and `cli`.
 
 pub mod agent;
 pub mod attempt;
@@ -12,6 +12,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod controller;
+pub mod digest;
 pub mod discovery;
 pub mod drain;
 pub mod expectation;

@@ -7,26 +7,20 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
-use sketches_ddsketch::{Config as SketchConfig, DDSketch};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::attempt::Attempt;
-use crate::expectation::{Expectation, Verdict};
+use crate::digest::Digest;
+use crate::expectation::Expectation;
 use crate::failure::Reason;
+use crate::observation::{Expected, Latency, Observation, Verdicts};
+use crate::spec::TargetSpec;
 use crate::target::{ProbeKind, TargetName, Vantage, Via};
 
 /// Length of a window.
 pub const LENGTH: Duration = Duration::from_secs(10);
 /// Windows kept per target, the one under way included.
 pub const KEPT: usize = 7;
-/// Relative error of the latency quantiles.
-const ACCURACY: f64 = 0.01;
-/// Bins of a sketch at most: with 1 % error they span nine orders of magnitude.
-const MAX_BINS: u32 = 1024;
-/// Latencies below this are told as this, seconds.
-const MIN_LATENCY: f64 = 1e-6;
 
 /// The recent windows of every target.
 #[derive(Debug)]
@@ -43,52 +37,22 @@ struct Ring {
 }
 
 /// What is the same in all windows of a target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Asked {
     probe: ProbeKind,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: String,
+    destination_node: Option<String>,
     via: Option<Via>,
-    expect: &'static str,
+    expect: Expected,
 }
 
+#[derive(Debug, Default)]
 struct Slice {
     /// Windows since 1970.
     number: u64,
-    verdicts: [u64; Verdict::ALL.len()],
-    reasons: BTreeMap<&'static str, u64>,
-    latency: Option<DDSketch>,
-}
-
-// DDSketch has no Debug of its own.
-impl std::fmt::Debug for Slice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slice").field("number", &self.number).finish_non_exhaustive()
-    }
-}
-
-/// What one target showed in one window.
-#[derive(Debug, Serialize)]
-pub struct Observation {
-    source_node: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vantage: Option<Vantage>,
-    target: TargetName,
-    destination_node: Option<String>,
-    #[serde(flatten)]
-    asked: Asked,
-    window_start: String,
-    window_seconds: u64,
-    attempts: u64,
-    verdicts: BTreeMap<&'static str, u64>,
-    reasons: BTreeMap<&'static str, u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    latency_seconds: Option<Latency>,
-}
-
-#[derive(Debug, Serialize)]
-struct Latency {
-    p50: f64,
-    p99: f64,
+    verdicts: Verdicts,
+    reasons: BTreeMap<Reason, u64>,
+    latency: Digest,
 }
 
 impl Window {
@@ -98,17 +62,11 @@ impl Window {
     }
 
     /// A target begins to be probed; one that asks what it asked before keeps its windows.
-    pub fn joined(
-        &self,
-        target: &TargetName,
-        probe: ProbeKind,
-        via: Option<Via>,
-        expect: &Expectation,
-    ) {
-        let asked = Asked { probe, via, expect: stated(expect) };
+    pub fn joined(&self, target: &TargetSpec) {
+        let asked = Asked::of(target);
         let mut targets = self.targets.lock().expect("no panic while held");
-        if targets.get(target).is_none_or(|ring| ring.asked != asked) {
-            targets.insert(target.clone(), Ring { asked, slices: VecDeque::new() });
+        if targets.get(&target.name).is_none_or(|ring| ring.asked != asked) {
+            targets.insert(target.name.clone(), Ring { asked, slices: VecDeque::new() });
         }
     }
 
@@ -117,15 +75,11 @@ impl Window {
         let mut targets = self.targets.lock().expect("no panic while held");
         let Some(ring) = targets.get_mut(&attempt.target) else { return };
         let Some(slice) = ring.slice(number(attempt.started_at)) else { return };
-        slice.verdicts[attempt.verdict as usize] += 1;
+        slice.verdicts.add(attempt.verdict);
         if let Some(failure) = &attempt.failure {
-            let reason: Reason = failure.reason;
-            *slice.reasons.entry(reason.as_str()).or_default() += 1;
+            *slice.reasons.entry(failure.reason).or_default() += 1;
         } else {
-            let sketch = slice.latency.get_or_insert_with(|| {
-                DDSketch::new(SketchConfig::new(ACCURACY, MAX_BINS, MIN_LATENCY))
-            });
-            sketch.add(attempt.duration.as_secs_f64());
+            slice.latency.add(attempt.duration);
         }
     }
 
@@ -146,26 +100,44 @@ impl Window {
     }
 
     fn observation(&self, name: &TargetName, ring: &Ring, slice: &Slice) -> Observation {
-        let quantile = |q| slice.latency.as_ref()?.quantile(q).ok().flatten();
+        let quantile = |share| slice.latency.quantile(share);
+        let Asked { probe, subject, destination_node, via, expect } = ring.asked.clone();
         Observation {
             source_node: self.node.clone(),
             vantage: self.vantage,
-            target: name.clone(),
-            destination_node: None,
-            asked: ring.asked.clone(),
-            window_start: rfc3339(
-                UNIX_EPOCH + Duration::from_secs(slice.number * LENGTH.as_secs()),
-            ),
+            probe,
+            target: subject,
+            name: Some(name.as_str().to_owned()),
+            destination_node,
+            via,
+            expect,
+            window_start: start(slice.number),
             window_seconds: LENGTH.as_secs(),
-            attempts: slice.verdicts.iter().sum(),
-            verdicts: Verdict::ALL
-                .into_iter()
-                .map(|verdict| (verdict.as_str(), slice.verdicts[verdict as usize]))
-                .collect(),
+            attempts: slice.verdicts.total(),
+            verdicts: slice.verdicts,
             reasons: slice.reasons.clone(),
             latency_seconds: quantile(0.5)
                 .zip(quantile(0.99))
                 .map(|(p50, p99)| Latency { p50, p99 }),
+            digest: (slice.latency.count() > 0).then(|| slice.latency.clone()),
+        }
+    }
+}
+
+impl Asked {
+    fn of(target: &TargetSpec) -> Self {
+        let subject = target.subject.as_ref().map_or(target.name.as_str(), |it| it.as_str());
+        Self {
+            probe: target.probe.kind(),
+            subject: subject.to_owned(),
+            destination_node: target.destination_node.clone(),
+            via: target.via,
+            expect: match target.probe.expect {
+                Expectation::Denied => Expected::Denied,
+                Expectation::Reply | Expectation::Status(_) | Expectation::Connect => {
+                    Expected::Reply
+                }
+            },
         }
     }
 }
@@ -179,8 +151,7 @@ impl Ring {
             if at == 0 && self.slices.len() == KEPT {
                 return None;
             }
-            let verdicts = [0; Verdict::ALL.len()];
-            let fresh = Slice { number, verdicts, reasons: BTreeMap::new(), latency: None };
+            let fresh = Slice { number, ..Slice::default() };
             self.slices.insert(at, fresh);
             if self.slices.len() > KEPT {
                 self.slices.pop_front();
@@ -191,18 +162,10 @@ impl Ring {
     }
 }
 
-/// Whether an answer or a denial is expected: all that a reader of windows needs to know.
-fn stated(expect: &Expectation) -> &'static str {
-    match expect {
-        Expectation::Denied => "denied",
-        Expectation::Reply | Expectation::Status(_) | Expectation::Connect => "reply",
-    }
-}
-
 fn number(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / LENGTH.as_secs()
 }
 
-fn rfc3339(time: SystemTime) -> String {
-    OffsetDateTime::from(time).format(&Rfc3339).expect("window times are within RFC 3339")
+fn start(number: u64) -> OffsetDateTime {
+    (UNIX_EPOCH + Duration::from_secs(number * LENGTH.as_secs())).into()
 }

@@ -39,7 +39,7 @@ impl Books {
 impl Sink for Books {
     fn joined(&self, target: &Target) {
         let (name, probe, via) = (&target.spec.name, target.spec.probe.kind(), target.spec.via);
-        self.window.joined(name, probe, via, &target.spec.probe.expect);
+        self.window.joined(&target.spec);
         self.metrics.joined(name, probe, via);
         self.flows.joined(target);
         for cause in Missed::ALL {

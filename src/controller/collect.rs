@@ -20,6 +20,7 @@ use crate::controller::Shared;
 use crate::controller::desk::asker;
 use crate::controller::roster::{Entry, Seat};
 use crate::controller::sighting::sightings;
+use crate::observation::Told;
 
 /// How often new connections are looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -97,14 +98,14 @@ async fn pull(shared: &Shared, peer: &Peer) -> Result<(Seat, Entry), String> {
     let seat = asker(header(AGENT_HEADER).unwrap_or_default())?;
     let wanted = shared.wanted(&seat, peer).ok_or("no agent of the cluster")?;
     let runs = header(PLAN_HEADER).map(|tag| tag.trim_matches('"').to_owned());
-    let sightings = sightings(answer.body()).map_err(|error| error.to_string())?;
+    let told = Told::read(answer.body()).map_err(|error| error.to_string())?;
     let entry = Entry {
         peer: peer.id(),
         connected: true,
         heard: SystemTime::now(),
         current: header(PLAN_HEADER) == Some(print_revision(&wanted).as_str()),
         runs,
-        sightings,
+        sightings: sightings(&told.observations),
     };
     Ok((seat, entry))
 }

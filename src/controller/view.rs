@@ -10,8 +10,9 @@ use time::format_description::well_known::Rfc3339;
 use crate::cluster::ObjectRef;
 use crate::controller::Shared;
 use crate::controller::roster::{Entry, Seat};
-pub use crate::controller::sighting::{Latency, Sighting};
+pub use crate::controller::sighting::Sighting;
 use crate::expectation::Verdict;
+use crate::observation::Expected;
 use crate::target::Vantage;
 
 /// Windows that were pulled longer ago are not shown: an agent's own go back a minute.
@@ -121,8 +122,8 @@ pub struct Row {
 pub struct Unmet {
     /// The target.
     pub target: String,
-    /// `reply` or `denied`.
-    pub expect: String,
+    /// What had to come back.
+    pub expect: Expected,
     /// Its verdict.
     pub verdict: Verdict,
     /// Why, when attempts failed.
@@ -229,7 +230,7 @@ fn rows(sightings: &[Sighting]) -> Vec<Row> {
         if verdict != Verdict::Met && row.unmet.len() < NAMED {
             row.unmet.push(Unmet {
                 target: sighting.target.clone(),
-                expect: sighting.expect.clone(),
+                expect: sighting.expect,
                 verdict,
                 reason: sighting.reason().map(str::to_owned),
             });
@@ -256,6 +257,8 @@ fn rfc3339(time: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::Verdicts;
+    use crate::target::ProbeKind;
 
     fn told(age: u64, connected: bool) -> Agent {
         let seat = Seat {
@@ -265,11 +268,11 @@ mod tests {
         };
         let sighting = Sighting {
             target: "peer/node-2".to_owned(),
-            probe: "http".to_owned(),
-            expect: "reply".to_owned(),
-            window_start: "2026-01-01T00:00:00Z".to_owned(),
+            probe: ProbeKind::Http,
+            expect: Expected::Reply,
+            window_start: OffsetDateTime::UNIX_EPOCH,
             window_seconds: 10,
-            verdicts: BTreeMap::from([(Verdict::Met, 3)]),
+            verdicts: Verdicts { met: 3, ..Verdicts::default() },
             reasons: BTreeMap::new(),
             latency_seconds: None,
         };
