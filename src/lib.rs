@@ -19,6 +19,7 @@ pub mod expectation;
 pub mod failure;
 pub mod fleet;
 pub mod flow;
+pub mod gate;
 pub mod identity;
 pub mod istiod;
 #[cfg(feature = "lab")]
