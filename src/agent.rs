@@ -86,17 +86,8 @@ impl Agent {
         let metrics = Arc::new(Metrics::new(&settings(&config)));
         metrics.reloaded(true);
         let membership = Membership::begin(config.mesh.as_ref(), &environment, &metrics)?;
-        let window = Arc::new(Window::new(&config.identity.node, config.identity.vantage));
         let follower = Follower::default();
-        let pod = config.mesh.as_ref().and_then(|mesh| mesh.pod.as_ref());
-        let namespace = pod.map(|pod| pod.namespace.as_str());
-        let flows = Arc::new(Flows::new(&config.identity.node, namespace));
-        let books = Books::new(
-            Arc::clone(&metrics),
-            Arc::clone(&window),
-            Arc::clone(&flows),
-            Arc::clone(&follower),
-        );
+        let (books, window, flows) = books(&config, &metrics, &follower);
         let runner = Runner::new(&config.identity, config.limits, books);
 
         let listen = config.admin.listen;
@@ -245,6 +236,20 @@ impl Agent {
         let deadline = tokio::time::Instant::now() + grace;
         let _ = tokio::time::timeout_at(deadline, self.tasks.wait()).await;
     }
+}
+
+/// Where attempts are written down, and what is told of them.
+fn books(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    follower: &Follower,
+) -> (Books, Arc<Window>, Arc<Flows>) {
+    let window = Arc::new(Window::new(&config.identity.node, config.identity.vantage));
+    let pod = config.mesh.as_ref().and_then(|mesh| mesh.pod.as_ref());
+    let namespace = pod.map(|pod| pod.namespace.as_str());
+    let flows = Arc::new(Flows::new(&config.identity.node, namespace));
+    let (metrics, follower) = (Arc::clone(metrics), Arc::clone(follower));
+    (Books::new(metrics, Arc::clone(&window), Arc::clone(&flows), follower), window, flows)
 }
 
 /// What names are resolved by: while it is the same, so are the answers of a resolver.

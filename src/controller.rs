@@ -8,6 +8,7 @@
 mod api;
 mod collect;
 mod desk;
+mod flows;
 mod planner;
 mod revisions;
 mod roster;
@@ -63,6 +64,7 @@ struct Shared {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     watches: Watches,
     roster: Arc<Roster>,
+    flows: flows::Told,
     revisions: Revisions,
     metrics: ControllerMetrics,
     /// Whether agents prove that they hold the shared key.
@@ -101,6 +103,7 @@ impl Controller {
             snapshots: following.snapshots,
             watches: following.watches,
             roster,
+            flows: flows::Told::default(),
             revisions: Revisions::default(),
             metrics: ControllerMetrics::new(),
             keyed: key.is_some(),
@@ -111,6 +114,8 @@ impl Controller {
         tasks.spawn(channel.run(Desk(Arc::clone(&shared)), stop.clone()));
         let collecting = (Arc::clone(&shared), peers.0.clone());
         tasks.spawn(collect::run(collecting.0, collecting.1, tasks.clone(), stop.clone()));
+        let counting = (Arc::clone(&shared), peers.0.clone());
+        tasks.spawn(flows::run(counting.0, counting.1, tasks.clone(), stop.clone()));
         tasks.spawn(api::serve(listener, shared, peers, stop.clone(), tasks.clone()));
         Ok(Self { api: addresses.0, channel: addresses.1, stop, tasks })
     }

@@ -4,6 +4,7 @@ mod agent {
     mod admin;
     mod blackbox;
     mod controller;
+    mod flows;
     mod plans;
     mod reload;
     mod series;

@@ -1,4 +1,4 @@
-//! The controller's HTTP API: `/v1/nodes`, `/v1/plan`, `/metrics`, `/livez`, `/readyz`.
+//! The controller's HTTP API: `/v1/nodes`, `/v1/flows`, `/v1/plan`, `/metrics`, `/livez`, `/readyz`.
 //!
 //! Read-only, GET and HEAD only. Ready says that plans can be served, and nothing of the mesh.
 
@@ -10,9 +10,11 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderName};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use url::form_urlencoded;
 
 use crate::channel::{Meter, Peers};
 use crate::controller::{API_CONNECTIONS, Shared};
@@ -23,7 +25,7 @@ use crate::target::Vantage;
 type Reply = Response<Full<Bytes>>;
 
 const INDEX: &str = "meshprobe controller\n\n/v1/nodes\n/v1/nodes/NAME\n\
-                     /v1/plan?node=&vantage=&pod=\n/metrics\n/livez\n/readyz\n";
+                     /v1/flows?namespace=\n/v1/plan?node=&vantage=&pod=\n/metrics\n/livez\n/readyz\n";
 const JSON: &str = "application/json";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -67,6 +69,7 @@ impl Shared {
             "/readyz" => self.ready(),
             "/metrics" => self.scrape(channel),
             "/v1/nodes" => self.nodes(None),
+            "/v1/flows" => self.show_flows(request.uri().query().unwrap_or_default()),
             "/v1/plan" => match self.show_plan(request.uri().query().unwrap_or_default()) {
                 Ok(plan) => reply(StatusCode::OK, JSON, plan),
                 Err((status, problem)) => reply(status, PLAIN, problem),
@@ -94,10 +97,13 @@ impl Shared {
             let told = format!("no node is called {name}\n");
             return reply(StatusCode::NOT_FOUND, PLAIN, told);
         }
-        match serde_json::to_vec(&view) {
-            Ok(json) => reply(StatusCode::OK, JSON, json),
-            Err(error) => reply(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{error}\n")),
-        }
+        in_json(&view)
+    }
+
+    fn show_flows(&self, query: &str) -> Reply {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        let namespace = pairs.find(|(name, _)| name == "namespace").map(|(_, value)| value);
+        in_json(&self.flows(namespace.as_deref()))
     }
 
     fn scrape(&self, (peers, meter): &(Peers, Meter)) -> Reply {
@@ -128,6 +134,13 @@ impl Shared {
         });
         let body: String = self.metrics.exposition().collect();
         reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
+    }
+}
+
+fn in_json(told: &impl Serialize) -> Reply {
+    match serde_json::to_vec(told) {
+        Ok(json) => reply(StatusCode::OK, JSON, json),
+        Err(error) => reply(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{error}\n")),
     }
 }
 

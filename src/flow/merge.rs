@@ -77,6 +77,14 @@ type Key = (FlowDestination, FlowSource, FlowSecurity);
 impl FleetFlows {
     /// Merges what agents told, each with its age; one telling per node.
     pub fn of<'a>(told: impl IntoIterator<Item = (&'a NodeFlows, Duration)>) -> Self {
+        Self::within(None, told)
+    }
+
+    /// The same with only the pairs whose destination is in `namespace`, when one is named.
+    pub fn within<'a>(
+        namespace: Option<&str>,
+        told: impl IntoIterator<Item = (&'a NodeFlows, Duration)>,
+    ) -> Self {
         let mut nodes = BTreeMap::new();
         let mut pairs: BTreeMap<Key, FlowPair> = BTreeMap::new();
         for (telling, age) in told {
@@ -88,7 +96,10 @@ impl FleetFlows {
                 dropped_mutual_tls: telling.dropped_mutual_tls,
             };
             nodes.insert(telling.node.clone(), standing);
-            for flow in &telling.flows {
+            let wanted = |flow: &&Flow| {
+                namespace.is_none() || flow.destination.namespace.as_deref() == namespace
+            };
+            for flow in telling.flows.iter().filter(wanted) {
                 let key = (flow.destination.clone(), flow.source.clone(), flow.security);
                 pairs.entry(key).or_insert_with(|| FlowPair::empty(flow)).add(flow);
             }

@@ -67,8 +67,9 @@ impl ControllerMetrics {
             counter(&metrics.0, &Key::from_parts(names::PLAN_REQUESTS, labels)).increment(0);
         }
         for result in ["success", "failure"] {
-            let key = labelled(names::WINDOWS_PULLED, "result", result);
-            counter(&metrics.0, &key).increment(0);
+            for name in [names::WINDOWS_PULLED, names::FLOWS_PULLED] {
+                counter(&metrics.0, &labelled(name, "result", result)).increment(0);
+            }
         }
         metrics
     }
@@ -83,6 +84,12 @@ impl ControllerMetrics {
     pub fn window_pulled(&self, good: bool) {
         let result = if good { "success" } else { "failure" };
         counter(&self.0, &labelled(names::WINDOWS_PULLED, "result", result)).increment(1);
+    }
+
+    /// A plain agent's flows were pulled, or it did not tell them.
+    pub fn flows_pulled(&self, good: bool) {
+        let result = if good { "success" } else { "failure" };
+        counter(&self.0, &labelled(names::FLOWS_PULLED, "result", result)).increment(1);
     }
 
     /// The fleet as it is now.

@@ -47,6 +47,7 @@ pub(super) const LEADER: &str = "meshprobe_controller_leader";
 pub(super) const EVENTS: &str = "meshprobe_controller_events_total";
 pub(super) const PLAN_REQUESTS: &str = "meshprobe_controller_plan_requests_total";
 pub(super) const WINDOWS_PULLED: &str = "meshprobe_controller_window_pulls_total";
+pub(super) const FLOWS_PULLED: &str = "meshprobe_controller_flow_pulls_total";
 pub(super) const CONNECTIONS: &str = "meshprobe_controller_connections_total";
 
 /// What a metric is to Prometheus.
@@ -130,6 +131,7 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (EVENTS, Kind::Counter, "Events, by result."),
     (PLAN_REQUESTS, Kind::Counter, "Plans that agents asked for, by HTTP status."),
     (WINDOWS_PULLED, Kind::Counter, "Windows that were asked of agents, by result."),
+    (FLOWS_PULLED, Kind::Counter, "Flows that were asked of plain agents, by result."),
     (
         CONNECTIONS,
         Kind::Counter,

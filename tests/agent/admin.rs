@@ -11,6 +11,10 @@ async fn every_page_is_served() {
         ("/readyz", "ok"),
         ("/metrics", "meshprobe_build_info{version="),
         ("/v1/window", "[]"),
+        (
+            "/v1/flows",
+            r#"{"node":"node-1","flows":[],"dropped_plaintext":0,"dropped_mutual_tls":0}"#,
+        ),
     ] {
         let response = get(agent.admin_addr(), path).await;
         assert_eq!(response.status, 200, "{path}: {response:?}");

@@ -6,7 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::support::{Web, connect, exchange, get, metrics, probe, request, start, within};
 
-const PATHS: [&str; 6] = ["/", "/metrics", "/livez", "/readyz", "/v1/window", "/probe"];
+const PATHS: [&str; 7] =
+    ["/", "/metrics", "/livez", "/readyz", "/v1/window", "/v1/flows", "/probe"];
 const YAML: &str = "
 admin: { max_connections: 3, max_probes: 1 }
 modules:
@@ -43,7 +44,7 @@ async fn every_endpoint_answers_get_and_head() {
     let agent = start("modules: { http: { http: {} } }").await;
     let web = Web::start().await;
     let target = format!("/probe?module=http&target={}", web.address);
-    for path in ["/", "/metrics", "/livez", "/readyz", "/v1/window", &target] {
+    for path in ["/", "/metrics", "/livez", "/readyz", "/v1/window", "/v1/flows", &target] {
         let got = get(&agent, path).await;
         assert!(got.status == 200 && !got.body.is_empty(), "{path}: {got:?}");
         let head = request(&agent, "HEAD", path, "").await;

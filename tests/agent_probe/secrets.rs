@@ -30,7 +30,7 @@ targets:
         within("targets are probed", attempts.recv()).await.expect("running");
     }
     let mut paths: Vec<String> =
-        ["/", "/metrics", "/livez", "/readyz", "/v1/window", "/probe", "/nothing"]
+        ["/", "/metrics", "/livez", "/readyz", "/v1/window", "/v1/flows", "/probe", "/nothing"]
             .map(str::to_owned)
             .to_vec();
     for target in [

@@ -134,14 +134,24 @@ async fn windows_are_pulled_and_told_per_node_and_vantage() {
     // It polls no more, as an agent that polls the other replica.
     let served = tokio::spawn(async move {
         let windows = move |_: Peer, request: Request<Bytes>| {
-            assert_eq!(request.uri().path(), "/v1/window");
-            let seen = json!([{
+            let windows = json!([{
                 "source_node": "node-0", "vantage": "plain", "target": "canary/node-1",
                 "probe": "http", "expect": "denied", "window_start": "2026-01-01T00:00:00Z",
                 "window_seconds": 10, "attempts": 2,
                 "verdicts": { "met": 1, "violated": 1, "inconclusive": 0 },
                 "reasons": { "unexpected_reply": 1 },
             }]);
+            let flows = json!({ "node": "node-0", "flows": [{
+                "node": "node-0", "security": "plaintext",
+                "source": { "workload": "cloudflared", "namespace": "ingress" },
+                "destination": { "workload": "mirai-frontend", "namespace": "default" },
+                "opened": 3, "rate_per_second": 0.5, "first_seen": "2026-01-01T00:00:00Z",
+            }] });
+            let seen = match request.uri().path() {
+                "/v1/window" => windows,
+                "/v1/flows" => flows,
+                other => panic!("{other}"),
+            };
             let answer = Response::builder()
                 .header(AGENT_HEADER, PLAIN.split_once('?').expect("a query").1)
                 .header(PLAN_HEADER, &runs)
@@ -160,6 +170,16 @@ async fn windows_are_pulled_and_told_per_node_and_vantage() {
     assert_eq!(node["rows"][0]["unmet"][0]["reason"], "unexpected_reply");
     assert_eq!(node["targets"][0]["target"], "canary/node-1");
     assert_eq!(format!("\"{}\"", node["revision"].as_str().expect("text")), told);
+
+    let flows = eventually("the flows", PATIENCE, || async {
+        let told = controlled.nodes("/v1/flows?namespace=default").await;
+        (told["pairs"] != json!([])).then_some(told)
+    })
+    .await;
+    assert_eq!(flows["pairs"][0]["source"]["workload"], "cloudflared");
+    assert_eq!(flows["pairs"][0]["nodes"], json!(["node-0"]));
+    assert!(flows["nodes"][0]["age_seconds"].as_f64().is_some_and(|age| age < 60.0), "{flows}");
+    assert_eq!(controlled.nodes("/v1/flows?namespace=other").await["pairs"], json!([]));
 
     let output = controlled.check(&[]);
     let shown = String::from_utf8_lossy(&output.stdout);

@@ -5,10 +5,14 @@ use std::time::SystemTime;
 
 use crate::cli::render::{counted, human, inert};
 use crate::expectation::{Verdict, rung_verdicts};
+use crate::flow::FlowSecurity;
 use crate::outcome::{
     CaptureFacts, CsrFacts, Facts, HboneFacts, Http2Settings, IstiodFacts, MtuFacts, WorkloadFacts,
     XdsFacts, ZtunnelFacts,
 };
+
+/// Callers in plaintext that are listed.
+const MOST_CALLERS: usize = 20;
 
 pub(super) fn facts(facts: &Facts, out: &mut dyn Write) -> io::Result<()> {
     if let Some(facts) = &facts.hbone {
@@ -144,6 +148,22 @@ fn ztunnel(facts: &ZtunnelFacts, out: &mut dyn Write) -> io::Result<()> {
             None => writeln!(out)?,
         }
     }
+    callers(facts, out)
+}
+
+/// Who called in plaintext, the busiest first.
+fn callers(facts: &ZtunnelFacts, out: &mut dyn Write) -> io::Result<()> {
+    let plaintext = facts.flows.iter().filter(|flow| flow.security == FlowSecurity::Plaintext);
+    let mut callers: Vec<_> = plaintext.collect();
+    callers.sort_by_key(|flow| std::cmp::Reverse(flow.opened));
+    for flow in callers.iter().take(MOST_CALLERS) {
+        let shown = format!("{} to {}", flow.source, flow.destination);
+        writeln!(out, "      plaintext from {}: {}", inert(&shown), flow.opened)?;
+    }
+    let left_out = callers.len().saturating_sub(MOST_CALLERS) as u64 + facts.unkept_flows.plaintext;
+    if left_out > 0 {
+        writeln!(out, "      and {left_out} more in plaintext")?;
+    }
     Ok(())
 }
 
@@ -153,7 +173,36 @@ mod tests {
 
     use super::*;
     use crate::failure::{Fault, Phase, Reason};
-    use crate::outcome::{Rung, RungFacts};
+    use crate::flow::{FlowDestination, FlowSource};
+    use crate::outcome::{FlowCounter, Rung, RungFacts, UnkeptFlows};
+
+    #[test]
+    fn the_busiest_callers_in_plaintext_are_listed_and_the_rest_is_counted() {
+        let flow = |n: u64, security| FlowCounter {
+            source: FlowSource {
+                workload: Some(format!("caller-{n}")),
+                namespace: Some("ingress".to_owned()),
+                principal: None,
+            },
+            destination: FlowDestination::default(),
+            security,
+            opened: n,
+            denied: 0,
+        };
+        let mut facts = ZtunnelFacts {
+            flows: (0..22).map(|n| flow(n, FlowSecurity::Plaintext)).collect(),
+            unkept_flows: UnkeptFlows { plaintext: 3, mutual_tls: 5 },
+            ..ZtunnelFacts::default()
+        };
+        facts.flows.push(flow(99, FlowSecurity::MutualTls));
+        let mut out = Vec::new();
+        callers(&facts, &mut out).expect("a buffer takes all");
+        let text = String::from_utf8(out).expect("UTF-8");
+        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        assert_eq!(lines.len(), MOST_CALLERS + 1);
+        assert_eq!(lines[0], "plaintext from ingress/caller-21 to unknown: 21");
+        assert_eq!(lines[MOST_CALLERS], "and 5 more in plaintext");
+    }
 
     #[test]
     fn every_rung_has_a_line_also_those_that_were_not_reached() {
