@@ -89,8 +89,10 @@ pub struct Evidence<'a> {
     pub own_namespaces: &'a BTreeSet<String>,
     /// How meshprobe's agents are linked to whoever put this together.
     pub agents: Vec<Standing>,
-    /// What agents saw within `window`.
+    /// What agents saw within `window`; windows of a path may come one by one or as one.
     pub observations: &'a [Observation],
+    /// What they saw of that in the last minute or so, in the same way.
+    pub lately: &'a [Observation],
     /// What they saw over hours.
     pub tally: &'a Tally,
     /// Who calls whom; `None` when nobody looks.

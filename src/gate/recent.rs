@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use time::OffsetDateTime;
-
 use crate::failure::Reason;
 use crate::gate::Evidence;
 use crate::gate::check::{Check, counts};
@@ -13,8 +11,6 @@ use crate::target::Vantage;
 
 /// A path that was violated so often, and met not once, is dead.
 const DEAD: u64 = 3;
-/// How far back of its newest window a path is looked at by itself.
-const LATELY: time::Duration = time::Duration::seconds(30);
 
 /// One path: who asks whom for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +29,7 @@ pub(super) struct PathKey<'a> {
 pub(super) struct Seen {
     pub(super) verdicts: Verdicts,
     pub(super) reasons: BTreeMap<Reason, u64>,
-    /// Of the newest windows alone.
+    /// Of the last minute or so alone.
     lately: Verdicts,
 }
 
@@ -49,31 +45,50 @@ impl<'a> Recent<'a> {
     /// The observations of `evidence` that are of its scope and no older than its window.
     pub(super) fn of(evidence: &Evidence<'a>) -> Self {
         let oldest = evidence.now - evidence.window;
-        let mut found: BTreeMap<PathKey<'a>, Vec<&'a Observation>> = BTreeMap::new();
         let mut recent = Self::default();
-        let observations = evidence.observations.iter().filter(|it| it.window_end() > oldest);
-        for observation in observations {
-            let Some((check, namespace)) = Check::of(observation) else { continue };
-            if !evidence.scope.reads(namespace) {
-                continue;
+        let within = |it: &&Observation| it.window_end() > oldest;
+        for observation in evidence.observations.iter().filter(within) {
+            if let Some(key) = recent.key(observation, evidence) {
+                recent.paths.entry(key).or_default().add(observation);
             }
-            if !counts(observation) {
-                let broken = recent.broken.entry(&observation.source_node).or_default();
-                *broken += observation.verdicts.violated;
-                continue;
-            }
-            let key = PathKey {
-                check,
-                expect: observation.expect,
-                node: &observation.source_node,
-                vantage: observation.vantage,
-                target: observation.name.as_deref().unwrap_or(&observation.target),
-                destination: observation.destination_node.as_deref(),
-            };
-            found.entry(key).or_default().push(observation);
         }
-        recent.paths = found.into_iter().map(|(key, windows)| (key, Seen::of(&windows))).collect();
+        let mut lately = Self::default();
+        for observation in evidence.lately.iter().filter(within) {
+            if let Some(key) = lately.key(observation, evidence) {
+                lately.paths.entry(key).or_default().add(observation);
+            }
+        }
+        for (key, seen) in lately.paths {
+            if let Some(path) = recent.paths.get_mut(&key) {
+                path.lately = seen.verdicts;
+            }
+        }
         recent
+    }
+
+    /// The path of `observation`, if it is one that the checks read.
+    fn key(
+        &mut self,
+        observation: &'a Observation,
+        evidence: &Evidence<'a>,
+    ) -> Option<PathKey<'a>> {
+        let (check, namespace) = Check::of(observation)?;
+        if !evidence.scope.reads(namespace) {
+            return None;
+        }
+        if !counts(observation) {
+            let broken = self.broken.entry(&observation.source_node).or_default();
+            *broken += observation.verdicts.violated;
+            return None;
+        }
+        Some(PathKey {
+            check,
+            expect: observation.expect,
+            node: &observation.source_node,
+            vantage: observation.vantage,
+            target: observation.name.as_deref().unwrap_or(&observation.target),
+            destination: observation.destination_node.as_deref(),
+        })
     }
 
     /// The paths of `check`.
@@ -100,23 +115,14 @@ impl<'a> Recent<'a> {
 }
 
 impl Seen {
-    fn of(windows: &[&Observation]) -> Self {
-        let newest = windows.iter().map(|it| it.window_start).max();
-        let since = newest.map_or(OffsetDateTime::UNIX_EPOCH, |newest| newest - LATELY);
-        let mut seen = Self::default();
-        for window in windows {
-            seen.verdicts = plus(seen.verdicts, window.verdicts);
-            if window.window_start >= since {
-                seen.lately = plus(seen.lately, window.verdicts);
-            }
-            // Of an expected denial the reason is how it was denied: no failure.
-            if window.verdicts.violated > 0 {
-                for (reason, count) in &window.reasons {
-                    *seen.reasons.entry(*reason).or_default() += count;
-                }
+    fn add(&mut self, window: &Observation) {
+        self.verdicts = plus(self.verdicts, window.verdicts);
+        // Of an expected denial the reason is how it was denied: no failure.
+        if window.verdicts.violated > 0 {
+            for (reason, count) in &window.reasons {
+                *self.reasons.entry(*reason).or_default() += count;
             }
         }
-        seen
     }
 
     /// Whether the path shows nothing but violations, in all of the window or of late.
@@ -127,6 +133,9 @@ impl Seen {
 
     /// The most frequent reason, as ` (reset)`.
     pub(super) fn because(&self) -> String {
+        if self.gaps() > 0 {
+            return format!(" ({})", Reason::UnexpectedReply);
+        }
         let most = self.reasons.iter().max_by_key(|(_, count)| **count);
         most.map(|(reason, _)| format!(" ({reason})")).unwrap_or_default()
     }
