@@ -5,6 +5,7 @@ mod check;
 mod config_command;
 mod flags;
 mod fleet;
+mod gate;
 mod mesh;
 mod probe;
 mod render;
@@ -98,6 +99,7 @@ fn dispatch(
     match flags.command {
         Command::Probe(command) => runtime()?.block_on(probe::run(command, world, out, err)),
         Command::Check(flags) => runtime()?.block_on(check::run(&flags, world, out, err)),
+        Command::Gate(command) => runtime()?.block_on(gate::run(command, world, out, err)),
         Command::Config(command) => config_command::run(command, world, out, err),
         Command::Completions { shell } => {
             let mut script = Vec::new();

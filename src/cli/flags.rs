@@ -1,5 +1,6 @@
 //! The command line as clap reads it: raw words, no effects.
 
+mod gate;
 mod mesh;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use crate::cli::words::{self, Header};
 use crate::expectation::{Expectation, StatusSet};
 use crate::spec::{HttpVersion, Qtype, TlsVersion, Transport};
 use crate::target::{Endpoint, Vantage};
+pub(crate) use gate::{GateCommand, GateOutput, StrictFlags};
 pub(crate) use mesh::{CaptureFlags, HboneFlags, IstiodFlags, MeshFlags, MtuFlags, ZtunnelFlags};
 
 const AFTER_HELP: &str = "\
@@ -27,7 +29,8 @@ Examples:
   meshprobe probe tls istiod.istio-system.svc:15012 --ca root-cert.pem
   meshprobe probe istiod istiod.istio-system.svc --ca root-cert.pem
   meshprobe probe hbone 10.244.1.17 --uncredentialed --ca root-cert.pem
-  meshprobe check --config config/example.yaml";
+  meshprobe check --config config/example.yaml
+  meshprobe gate strict -n default --server http://127.0.0.1:9853";
 
 /// Synthetic connectivity prober for Istio ambient mesh.
 ///
@@ -48,6 +51,9 @@ pub(crate) enum Command {
     Probe(ProbeCommand),
     /// Tell what holds and what does not: per node and vantage, or once from here with --config.
     Check(CheckFlags),
+    /// Tell whether a change of policy is safe, and what stands in the way.
+    #[command(subcommand)]
+    Gate(GateCommand),
     /// Probe for ever: metrics, health, responder, /probe.
     Agent(AgentFlags),
     /// Watch a cluster, tell each agent what to probe, and hear what it sees.

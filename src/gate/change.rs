@@ -13,6 +13,7 @@ use crate::cluster::mtls::{Effective, PeerAuthentication};
 use crate::flow::{FleetFlows, FlowDestination, FlowSource};
 use crate::gate::bound::{lower, proves, upper};
 use crate::gate::check::Check;
+use crate::gate::command::back;
 use crate::gate::report::Mode;
 use crate::gate::tally::{Sum, Tally, Turn};
 use crate::gate::text::{counted, number, percent};
@@ -47,6 +48,8 @@ pub struct History {
 #[derive(Debug)]
 struct Changed {
     from: Effective,
+    /// The policies that decided it before.
+    policies: Vec<PeerAuthentication>,
     /// Connections that were denied before, by caller.
     denied: BTreeMap<Caller, u64>,
 }
@@ -69,9 +72,8 @@ pub struct Change {
     pub evidence: Vec<String>,
     /// Before and after, check by check.
     pub checks: Vec<Comparison>,
-    /// The command that takes it back, when that is recommended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
+    /// The command that takes it back, for whom wants to.
+    pub revert: String,
 }
 
 /// What to do after a change.
@@ -142,7 +144,7 @@ impl History {
         now: OffsetDateTime,
     ) {
         let Some(policies) = cluster.peer_authentications.as_deref() else { return };
-        let named = policies.iter().map(|it| it.namespace.as_str());
+        let named = policies.iter().map(|it| it.namespace.as_str()).chain([root_namespace]);
         let known = cluster.namespaces.keys().map(String::as_str);
         let mut namespaces: Vec<&str> = known.chain(named).collect();
         namespaces.sort_unstable();
@@ -151,15 +153,23 @@ impl History {
         let mut changed = Vec::new();
         for namespace in namespaces {
             let decides = decides(policies, root_namespace, namespace);
-            match self.policies.get(namespace) {
-                Some(before) if *before == decides => continue,
-                Some(_) => changed.push(namespace),
-                None => {}
+            if self.policies.get(namespace) == Some(&decides) {
+                continue;
             }
-            self.policies.insert(namespace.to_owned(), decides);
-            self.turn(Scope::of(namespace), policies, root_namespace, flows, tally, now);
+            let before = self.policies.insert(namespace.to_owned(), decides);
+            if before.is_some() {
+                changed.push(namespace);
+            }
+            let before = before.unwrap_or_default();
+            let mut turn = |scope: Scope| {
+                let to = mode(policies, root_namespace, &scope);
+                self.turn(scope, to, before.clone(), flows, tally, now);
+            };
+            turn(Scope::of(namespace));
+            if namespace == root_namespace {
+                turn(Scope::Mesh);
+            }
         }
-        self.turn(Scope::Mesh, policies, root_namespace, flows, tally, now);
         for namespace in changed {
             tally.forget(Some(namespace), now);
             if namespace == ambient {
@@ -171,20 +181,19 @@ impl History {
     fn turn(
         &mut self,
         scope: Scope,
-        policies: &[PeerAuthentication],
-        root_namespace: &str,
+        to: Effective,
+        policies: Vec<PeerAuthentication>,
         flows: Option<&FleetFlows>,
         tally: &mut Tally,
         now: OffsetDateTime,
     ) {
-        let to = mode(policies, root_namespace, &scope);
         let Some(from) = self.modes.insert(scope.clone(), to).filter(|from| *from != to) else {
             return;
         };
         tally.turn(&scope, now);
         let pairs = flows.into_iter().flat_map(FleetFlows::plaintext).take(MOST_CALLERS);
         let denied = pairs.map(|it| ((it.source.clone(), it.destination.clone()), it.denied));
-        self.changed.insert(scope, Changed { from, denied: denied.collect() });
+        self.changed.insert(scope, Changed { from, policies, denied: denied.collect() });
     }
 
     /// The last change of the mode of `evidence`'s scope, held against what came after.
@@ -204,7 +213,12 @@ impl History {
             format!("{}: p99 rose from {before:.3} s to {after:.3} s", it.check.as_str())
         }));
         let summary = summary(recommendation, to, &evidence.scope, &told);
-        let revert = recommendation == Recommendation::Revert;
+        let namespace = match &evidence.scope {
+            Scope::Namespace { namespace } => namespace,
+            Scope::Mesh => evidence.root_namespace,
+        };
+        let policies = evidence.cluster.peer_authentications.as_deref()?;
+        let policies = decides(policies, evidence.root_namespace, namespace);
         Some(Change {
             at: turn.at,
             from: changed.from.into(),
@@ -213,7 +227,7 @@ impl History {
             summary,
             evidence: told,
             checks,
-            command: evidence.commands().filter(|_| revert).map(|it| it.revert),
+            revert: back(&changed.policies, &policies),
         })
     }
 }

@@ -33,9 +33,7 @@ impl Commands {
             let apply = applied(namespace, "default", Mode::Strict, &[]);
             return Self {
                 apply,
-                revert: format!(
-                    "kubectl -n {namespace} delete peerauthentications.security.istio.io default"
-                ),
+                revert: deleted(namespace, "default"),
                 limit: "connections that STRICT ended do not come back by themselves: clients \
                         dial anew"
                     .to_owned(),
@@ -53,12 +51,41 @@ impl Commands {
                 "; {others} younger for the whole namespace have no say while it exists"
             ));
         }
+        let mut before = own.mode;
+        if before == Mode::Strict {
+            before = Mode::Permissive;
+            limit.push_str("; it is STRICT already, and what it was before is not known here");
+        }
         Self {
             apply: applied(namespace, &own.name, Mode::Strict, &own.ports),
-            revert: applied(namespace, &own.name, own.mode, &own.ports),
+            revert: applied(namespace, &own.name, before, &own.ports),
             limit,
         }
     }
+}
+
+/// What makes `before` of `now`: policies for the whole of a namespace, or of the mesh, that decide
+/// the mode of one scope.
+pub(super) fn back(before: &[PeerAuthentication], now: &[PeerAuthentication]) -> String {
+    let is = |one: &PeerAuthentication, other: &PeerAuthentication| {
+        one.namespace == other.namespace && one.name == other.name
+    };
+    let whole = |policies: &[PeerAuthentication]| -> Vec<PeerAuthentication> {
+        policies.iter().filter(|it| it.selector.is_none()).cloned().collect()
+    };
+    let (before, now) = (whole(before), whole(now));
+    let changed = before.iter().filter(|old| {
+        let new = now.iter().find(|new| is(old, new));
+        new.is_none_or(|new| (new.mode, &new.ports) != (old.mode, &old.ports))
+    });
+    let restored = changed.map(|old| applied(&old.namespace, &old.name, old.mode, &old.ports));
+    let added = now.iter().filter(|new| !before.iter().any(|old| is(old, new)));
+    let deleted = added.map(|new| deleted(&new.namespace, &new.name));
+    restored.chain(deleted).collect::<Vec<_>>().join("\n")
+}
+
+fn deleted(namespace: &str, name: &str) -> String {
+    format!("kubectl -n {namespace} delete peerauthentications.security.istio.io {name}")
 }
 
 /// `kubectl apply` of a policy for the whole of `namespace`.

@@ -126,7 +126,7 @@ fn pairs(row: &mut Row, recent: &Recent<'_>) {
     };
     let (reply, denied) = (told(Expected::Reply), told(Expected::Denied));
     for (one, other, what) in
-        [(&reply, &denied, "a denial of plaintext"), (&denied, &reply, "a reply to the mesh")]
+        [(&reply, &denied, "denial of plaintext"), (&denied, &reply, "reply to the mesh")]
     {
         let half: Vec<String> =
             one.difference(other).map(|(from, to)| format!("{from} to {to}")).collect();

@@ -20,8 +20,11 @@ pub(super) fn phrase(result: GateResult, scope: &Scope, checks: &[CheckReport]) 
         format!("{count} of {total} checks {}", if count == 1 { one } else { many })
     };
     let told = |result| {
-        let lines: Vec<String> =
-            with(result).map(|it| format!("{}: {}", it.check.as_str(), it.summary)).collect();
+        let line = |it: &CheckReport| match it.summary.strip_prefix(it.check.as_str()) {
+            Some(_) => it.summary.clone(),
+            None => format!("{}: {}", it.check.as_str(), it.summary),
+        };
+        let lines: Vec<String> = with(result).map(line).collect();
         lines.join("; ")
     };
     match result {

@@ -14,7 +14,7 @@ fn the_tunnel_daemon_is_the_one_thing_in_the_way_until_it_is_enrolled() {
     assert_eq!(unmet(&report), [(Check::Plaintext, CheckResult::Fail)].into());
     assert_eq!(
         report.summary,
-        "NOT READY for STRICT in default: 1 of 9 checks fails: plaintext: plaintext from \
+        "NOT READY for STRICT in default: 1 of 9 checks fails: plaintext from \
          ingress/cloudflared to default/mirai-frontend, 0.25/s, last seen 3 s ago: ingress is not \
          enrolled"
     );

@@ -148,7 +148,7 @@ fn half_of_an_experiment_proves_nothing() {
     let report = fleet.judge();
     let why = why(&report, Check::Canary);
     assert!(
-        why.contains("1 pair of nodes showed no a denial of plaintext: node-1 to node-3"),
+        why.contains("1 pair of nodes showed no denial of plaintext: node-1 to node-3"),
         "{why}"
     );
 }

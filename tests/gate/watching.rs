@@ -2,8 +2,8 @@
 
 use meshprobe::cluster::mtls::Mode;
 use meshprobe::failure::Reason;
-use meshprobe::gate::Check;
 use meshprobe::gate::change::{Change, History, Recommendation, Shift};
+use meshprobe::gate::{Check, Scope};
 use meshprobe::observation::Verdicts;
 
 use super::support::{Fleet, MANY, at, count, fails, flows, plaintext, policy};
@@ -58,7 +58,7 @@ fn strict_under_which_nothing_got_worse_is_kept() {
     after(&mut fleet, MANY, |_| {});
     let change = change(&fleet, &history);
     assert_eq!(change.recommendation, Recommendation::Keep, "{change:#?}");
-    assert_eq!((change.at, change.command), (at(0), None));
+    assert_eq!(change.at, at(0));
     assert_eq!(change.summary, "KEEP STRICT in default: nothing got worse");
     let peers = change.checks.iter().find(|it| it.check == Check::Connectivity).expect("it");
     assert!(peers.before.attempts > 0 && peers.after.attempts > 0, "{peers:?}");
@@ -76,9 +76,8 @@ fn what_fails_more_than_before_recommends_the_exact_command_back() {
     let change = change(&fleet, &history);
     assert_eq!(change.recommendation, Recommendation::Revert);
     assert!(change.summary.starts_with("REVERT STRICT in default: connectivity: "), "{change:?}");
-    // The policy is there now, so it is taken back to what it was made from: the gate sees only
-    // what is in force.
-    assert!(change.command.expect("a command").contains("PeerAuthentication"));
+    let revert = "kubectl -n default delete peerauthentications.security.istio.io default";
+    assert_eq!(change.revert, revert);
     let connectivity = change.checks.iter().find(|it| it.check == Check::Connectivity);
     assert_eq!(connectivity.expect("it").result, Shift::Worse);
 }
@@ -100,4 +99,26 @@ fn users_that_are_denied_since_are_evidence() {
     assert_eq!(change.recommendation, Recommendation::Revert);
     let told = "7 connections from ingress/cloudflared to default/mirai-frontend denied since";
     assert_eq!(change.evidence, [told]);
+}
+
+#[test]
+fn the_way_back_restores_what_was_changed_also_by_the_meshs_own_policy() {
+    let mut fleet = Fleet::ready();
+    let mut history = History::default();
+    let mut observe = |fleet: &mut Fleet, now| {
+        let Fleet { cluster, tally, .. } = fleet;
+        history.observe(cluster, "istio-system", "meshprobe-ambient", None, tally, now);
+    };
+    let policies = fleet.cluster.peer_authentications.as_mut().expect("policies");
+    policies.push(policy("istio-system", "mesh", Mode::Permissive));
+    observe(&mut fleet, at(-10));
+    let policies = fleet.cluster.peer_authentications.as_mut().expect("policies");
+    policies.last_mut().expect("it was pushed").mode = Mode::Strict;
+    observe(&mut fleet, at(0));
+    for scope in [Scope::Mesh, Scope::of("default")] {
+        fleet.scope = scope;
+        let revert = change(&fleet, &history).revert;
+        assert!(revert.contains("  name: mesh\n  namespace: istio-system\n"), "{revert}");
+        assert!(revert.contains("    mode: PERMISSIVE\n"), "{revert}");
+    }
 }
