@@ -9,6 +9,8 @@ mod api;
 mod collect;
 mod desk;
 mod flows;
+mod gate;
+mod machines;
 mod planner;
 mod revisions;
 mod roster;
@@ -34,6 +36,7 @@ use crate::config::{self, ControllerConfig, Mistake};
 use crate::discovery::events::{Count, Events};
 use crate::discovery::lease::{self, Election};
 use crate::discovery::{self, Access, Client, Snapshot, Watches};
+use crate::evidence::Evidence;
 use crate::metrics::ControllerMetrics;
 use desk::Desk;
 use planner::Planned;
@@ -65,6 +68,9 @@ struct Shared {
     watches: Watches,
     roster: Arc<Roster>,
     flows: flows::Told,
+    /// What agents told in the last few minutes.
+    evidence: Arc<Evidence>,
+    gate: gate::Gate,
     revisions: Revisions,
     metrics: ControllerMetrics,
     /// Whether agents prove that they hold the shared key.
@@ -104,6 +110,8 @@ impl Controller {
             watches: following.watches,
             roster,
             flows: flows::Told::default(),
+            evidence: Arc::default(),
+            gate: gate::Gate::new(config),
             revisions: Revisions::default(),
             metrics: ControllerMetrics::new(),
             keyed: key.is_some(),
@@ -116,6 +124,7 @@ impl Controller {
         tasks.spawn(collect::run(collecting.0, collecting.1, tasks.clone(), stop.clone()));
         let counting = (Arc::clone(&shared), peers.0.clone());
         tasks.spawn(flows::run(counting.0, counting.1, tasks.clone(), stop.clone()));
+        tasks.spawn(gate::run(Arc::clone(&shared), stop.clone()));
         tasks.spawn(api::serve(listener, shared, peers, stop.clone(), tasks.clone()));
         Ok(Self { api: addresses.0, channel: addresses.1, stop, tasks })
     }

@@ -3,7 +3,7 @@
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
 //! attempt schedule spec cluster topology digest observation flow`), edges (`config net tls istiod
 //! channel drain telemetry`), capabilities (`probe identity discovery metrics responder window`),
-//! engine (`runner plan fleet gate`), roles (`agent controller lab`), and `cli`.
+//! engine (`runner plan fleet evidence gate`), roles (`agent controller lab`), and `cli`.
 
 pub mod agent;
 pub mod attempt;
@@ -15,6 +15,7 @@ pub mod controller;
 pub mod digest;
 pub mod discovery;
 pub mod drain;
+pub mod evidence;
 pub mod expectation;
 pub mod failure;
 pub mod fleet;

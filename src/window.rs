@@ -22,6 +22,13 @@ pub const LENGTH: Duration = Duration::from_secs(10);
 /// Windows kept per target, the one under way included.
 pub const KEPT: usize = 7;
 
+/// Header of an answer with windows: the agent's time when it was made, RFC 3339. What came later
+/// is what `since` that time gives.
+pub const AS_OF_HEADER: &str = "meshprobe-as-of";
+/// By how much more than was asked for is told, so that nothing falls between two answers:
+/// attempts are taken in a moment after their time is.
+const SLACK: Duration = Duration::from_secs(1);
+
 /// The recent windows of every target.
 #[derive(Debug)]
 pub struct Window {
@@ -50,6 +57,8 @@ struct Asked {
 struct Slice {
     /// Windows since 1970.
     number: u64,
+    /// When it last took something in.
+    changed: Option<SystemTime>,
     verdicts: Verdicts,
     reasons: BTreeMap<Reason, u64>,
     latency: Digest,
@@ -70,11 +79,12 @@ impl Window {
         }
     }
 
-    /// Takes in an attempt of a target that joined, by the time at which it started.
-    pub fn attempt(&self, attempt: &Attempt) {
+    /// Takes in at `now` an attempt of a target that joined, by the time at which it started.
+    pub fn attempt(&self, attempt: &Attempt, now: SystemTime) {
         let mut targets = self.targets.lock().expect("no panic while held");
         let Some(ring) = targets.get_mut(&attempt.target) else { return };
         let Some(slice) = ring.slice(number(attempt.started_at)) else { return };
+        slice.changed = Some(now);
         slice.verdicts.add(attempt.verdict);
         if let Some(failure) = &attempt.failure {
             *slice.reasons.entry(failure.reason).or_default() += 1;
@@ -88,12 +98,15 @@ impl Window {
         self.targets.lock().expect("no panic while held").retain(|name, _| !left.contains(name));
     }
 
-    /// Every window of the last minute, by target and time.
-    pub fn observations(&self, now: SystemTime) -> Vec<Observation> {
+    /// Every window of the last minute, by target and time; with `since` those that took something
+    /// in since then, unless that is yet to come: clocks are set back at times.
+    pub fn observations(&self, now: SystemTime, since: Option<SystemTime>) -> Vec<Observation> {
+        let since = since.filter(|since| *since <= now).and_then(|it| it.checked_sub(SLACK));
         let oldest = number(now).saturating_sub(KEPT as u64 - 1);
         let targets = self.targets.lock().expect("no panic while held");
         let all = targets.iter().flat_map(|(name, ring)| {
             let recent = ring.slices.iter().filter(|slice| slice.number >= oldest);
+            let recent = recent.filter(|slice| since.is_none() || slice.changed >= since);
             recent.map(|slice| self.observation(name, ring, slice))
         });
         all.collect()
@@ -168,4 +181,94 @@ fn number(time: SystemTime) -> u64 {
 
 fn start(number: u64) -> OffsetDateTime {
     (UNIX_EPOCH + Duration::from_secs(number * LENGTH.as_secs())).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::Subject;
+    use crate::outcome::{Facts, Outcome, Phases};
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn target(keys: &str) -> TargetSpec {
+        let text = format!("targets: [{{name: peer/a, address: 'a:1', tcp: {{}}, {keys}}}]");
+        let config = crate::config::parse(&text, &BTreeMap::new());
+        config.expect("good").targets.remove(0)
+    }
+
+    /// An attempt that began at `began` and was done at `ended`.
+    fn attempt(window: &Window, target: &TargetSpec, began: u64, ended: u64) {
+        let subject = Subject {
+            probe: ProbeKind::Tcp,
+            target: &target.name,
+            vantage: None,
+            via: None,
+            expect: &target.probe.expect,
+        };
+        let outcome = Outcome {
+            started_at: at(began),
+            duration: Duration::from_millis(20),
+            phases: Phases::default(),
+            failure: None,
+            reply_bytes: 1,
+            facts: Facts::default(),
+        };
+        let attempt = Attempt::judged(subject, outcome, None, Duration::ZERO);
+        window.attempt(&attempt, at(ended));
+    }
+
+    fn starts(told: &[Observation]) -> Vec<(i64, u64)> {
+        told.iter().map(|it| (it.window_start.unix_timestamp(), it.attempts)).collect()
+    }
+
+    #[test]
+    fn a_window_tells_whom_it_is_of_and_how_long_attempts_took() {
+        let (window, target) = (Window::new("n", None), target("subject: peer"));
+        window.joined(&target);
+        attempt(&window, &target, 105, 106);
+        let told = window.observations(at(110), None);
+        assert_eq!((told[0].target.as_str(), told[0].name()), ("peer", "peer/a"));
+        assert_eq!(told[0].digest.as_ref().map(Digest::count), Some(1));
+        let p99 = told[0].latency_seconds.expect("one succeeded").p99;
+        assert!((p99 - 0.02).abs() <= 0.0002, "{p99}");
+    }
+
+    #[test]
+    fn since_the_last_telling_only_what_grew_is_told() {
+        let (window, target) = (Window::new("n", None), target(""));
+        window.joined(&target);
+        attempt(&window, &target, 101, 101);
+        attempt(&window, &target, 112, 112);
+        let told = |now, since| starts(&window.observations(at(now), since));
+        assert_eq!(told(120, None), [(100, 1), (110, 1)]);
+        assert_eq!(told(120, Some(at(120))), []);
+        // It began long ago, and ends now.
+        attempt(&window, &target, 105, 125);
+        assert_eq!(told(126, Some(at(120))), [(100, 2)]);
+        // One that was taken in while the last answer was made is told again, rather than never.
+        assert_eq!(told(130, Some(at(126))), [(100, 2)]);
+        assert_eq!(told(130, Some(at(127))), []);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_hides_nothing() {
+        let (window, target) = (Window::new("n", None), target(""));
+        window.joined(&target);
+        attempt(&window, &target, 101, 101);
+        assert_eq!(starts(&window.observations(at(103), Some(at(500)))), [(100, 1)]);
+    }
+
+    #[test]
+    fn a_target_that_asks_something_else_begins_anew() {
+        let (window, other) = (Window::new("n", None), target("destination_node: node-2"));
+        window.joined(&target(""));
+        attempt(&window, &target(""), 101, 101);
+        window.joined(&target(""));
+        assert_eq!(window.observations(at(103), None).len(), 1);
+        window.joined(&other);
+        assert_eq!(window.observations(at(103), None), []);
+    }
 }

@@ -24,7 +24,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
     &["probe", "identity", "discovery", "metrics", "responder", "window"],
-    &["runner", "plan", "fleet", "gate"],
+    &["runner", "plan", "fleet", "evidence", "gate"],
     &["agent", "controller", "lab"],
     &["cli"],
 ];

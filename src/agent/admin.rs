@@ -12,15 +12,18 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, Incoming};
 use ipnet::IpNet;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use url::form_urlencoded;
 
 use crate::agent::blackbox;
 use crate::agent::flows::Flows;
@@ -30,7 +33,7 @@ use crate::net;
 use crate::probe::Environment;
 use crate::responder::ResponderStats;
 use crate::spec::Module;
-use crate::window::Window;
+use crate::window::{AS_OF_HEADER, Window};
 
 /// What `/probe` may ask, exchanged as a whole by a reload.
 #[derive(Debug, Clone)]
@@ -135,8 +138,8 @@ impl Admin {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "ok\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting or ending\n"),
-            "/v1/window" => self.json(Page::Window),
-            "/v1/flows" => self.json(Page::Flows),
+            "/v1/window" => self.window(request.uri().query()),
+            "/v1/flows" => self.flows(),
             "/probe" => {
                 let reply = blackbox::answer(self, request).await;
                 self.metrics.probe_request(reply.status().as_u16());
@@ -146,40 +149,56 @@ impl Admin {
         }
     }
 
-    fn json(&self, page: Page) -> Reply {
-        match page.json(&self.window, &self.flows) {
+    fn window(&self, query: Option<&str>) -> Reply {
+        match told(&self.window, query, SystemTime::now()) {
+            Ok(told) => {
+                let mut reply = reply(StatusCode::OK, JSON, whole(told.json));
+                reply.headers_mut().insert(AS_OF_HEADER, told.as_of);
+                reply
+            }
+            Err((status, problem)) => text(status, problem),
+        }
+    }
+
+    fn flows(&self) -> Reply {
+        match serde_json::to_vec(&self.flows.told()) {
             Ok(json) => reply(StatusCode::OK, JSON, whole(json)),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
 }
 
-/// What is told in JSON, here and on the control channel.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Page {
-    /// `/v1/window`.
-    Window,
-    /// `/v1/flows`.
-    Flows,
+/// The answer to `/v1/window`, here and on the control channel.
+pub(super) struct Told {
+    /// Its body.
+    pub(super) json: Vec<u8>,
+    /// Its time.
+    pub(super) as_of: HeaderValue,
 }
 
-impl Page {
-    /// The page at `path`.
-    pub(super) fn at(path: &str) -> Option<Self> {
-        match path {
-            "/v1/window" => Some(Self::Window),
-            "/v1/flows" => Some(Self::Flows),
-            _ => None,
-        }
-    }
-
-    /// Its body as of now.
-    pub(super) fn json(self, window: &Window, flows: &Flows) -> serde_json::Result<Vec<u8>> {
-        match self {
-            Self::Window => serde_json::to_vec(&window.observations(SystemTime::now())),
-            Self::Flows => serde_json::to_vec(&flows.told()),
-        }
-    }
+/// What `window` holds at `now`; with `since=` in the `query` only what grew since then.
+pub(super) fn told(
+    window: &Window,
+    query: Option<&str>,
+    now: SystemTime,
+) -> Result<Told, (StatusCode, String)> {
+    let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let since = pairs.find(|(key, _)| key == "since").map(|(_, value)| {
+        let time = OffsetDateTime::parse(&value, &Rfc3339);
+        time.map_err(|_| {
+            let problem = "since must be a time by RFC 3339, such as 2026-01-01T00:00:00Z\n";
+            (StatusCode::BAD_REQUEST, problem.to_owned())
+        })
+    });
+    let since = since.transpose()?.map(SystemTime::from);
+    let failed = |error: String| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"));
+    let json = serde_json::to_vec(&window.observations(now, since));
+    let as_of = OffsetDateTime::from(now).format(&Rfc3339);
+    let as_of = as_of.map_err(|error| failed(error.to_string()))?;
+    Ok(Told {
+        json: json.map_err(|error| failed(error.to_string()))?,
+        as_of: as_of.parse().expect("digits and signs"),
+    })
 }
 
 pub(super) const JSON: &str = "application/json";

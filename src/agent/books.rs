@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 
@@ -55,7 +56,7 @@ impl Sink for Books {
 
     fn attempt(&self, attempt: &Attempt) {
         self.metrics.attempt(attempt);
-        self.window.attempt(attempt);
+        self.window.attempt(attempt, SystemTime::now());
         if let Some(seen) = self.flows.attempt(attempt, Moment::now()) {
             let dropped = seen.dropped_plaintext;
             self.metrics.flows(seen.plaintext_pairs, seen.plaintext_connections, dropped);

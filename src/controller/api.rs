@@ -17,17 +17,20 @@ use tokio_util::task::TaskTracker;
 use url::form_urlencoded;
 
 use crate::channel::{Meter, Peers};
+use crate::controller::machines::hook;
 use crate::controller::{API_CONNECTIONS, Shared};
 use crate::metrics::FleetState;
 use crate::net::http::serve as serve_http;
 use crate::target::Vantage;
 
-type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Full<Bytes>>;
 
 const INDEX: &str = "meshprobe controller\n\n/v1/nodes\n/v1/nodes/NAME\n\
-                     /v1/flows?namespace=\n/v1/plan?node=&vantage=&pod=\n/metrics\n/livez\n/readyz\n";
-const JSON: &str = "application/json";
-const PLAIN: &str = "text/plain; charset=utf-8";
+                     /v1/flows?namespace=\n/v1/gate/strict?namespace=\n\
+                     /v1/flagger/confirm-rollout\n/v1/flagger/pre-rollout\n\
+                     /v1/flagger/rollback\n/v1/plan?node=&vantage=&pod=\n/metrics\n/livez\n/readyz\n";
+pub(super) const JSON: &str = "application/json";
+pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Serves until `stop`.
 pub(super) async fn serve(
@@ -40,21 +43,32 @@ pub(super) async fn serve(
     let channel = Arc::new(channel);
     let answer = move |request: Request<Incoming>| {
         let (shared, channel) = (Arc::clone(&shared), Arc::clone(&channel));
-        async move { shared.answer(&request, &channel) }
+        async move { shared.answer(request, &channel).await }
     };
     serve_http(listener, API_CONNECTIONS, answer, stop, tasks).await;
 }
 
 impl Shared {
-    fn answer(&self, request: &Request<Incoming>, channel: &(Peers, Meter)) -> Reply {
-        let mut reply = self.route(request, channel);
+    async fn answer(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        channel: &(Peers, Meter),
+    ) -> Reply {
+        if let Some(hook) = hook(request.uri().path()) {
+            return self.hooked(hook, request).await;
+        }
+        let mut reply = self.route(&request, channel).await;
         if request.method() == Method::HEAD {
             *reply.body_mut() = Full::default();
         }
         reply
     }
 
-    fn route(&self, request: &Request<Incoming>, channel: &(Peers, Meter)) -> Reply {
+    async fn route(
+        self: &Arc<Self>,
+        request: &Request<Incoming>,
+        channel: &(Peers, Meter),
+    ) -> Reply {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             let mut reply = reply(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD\n");
             reply.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("a valid value"));
@@ -69,6 +83,7 @@ impl Shared {
             "/readyz" => self.ready(),
             "/metrics" => self.scrape(channel),
             "/v1/nodes" => self.nodes(None),
+            "/v1/gate/strict" => self.show_gate(request.uri().query().unwrap_or_default()).await,
             "/v1/flows" => self.show_flows(request.uri().query().unwrap_or_default()),
             "/v1/plan" => match self.show_plan(request.uri().query().unwrap_or_default()) {
                 Ok(plan) => reply(StatusCode::OK, JSON, plan),
@@ -119,7 +134,7 @@ impl Shared {
         let planned = self.planned.borrow().clone();
         let unknown = planned.as_ref().map_or(0, |planned| planned.unknown().len());
         let counts = meter.counts();
-        let events = *self.events.borrow();
+        let (events, held) = (*self.events.borrow(), self.evidence.held());
         self.metrics.fleet(&FleetState {
             synced: planned.is_some(),
             nodes: snapshot.cluster.nodes.len() as u64,
@@ -131,6 +146,8 @@ impl Shared {
             leads: *self.leads.borrow(),
             events: [events.written, events.failed],
             connections: [counts.accepted, counts.failed, counts.refused],
+            paths: held.paths as u64,
+            evidence_bytes: held.bytes as u64,
         });
         let body: String = self.metrics.exposition().collect();
         reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
@@ -144,7 +161,7 @@ fn in_json(told: &impl Serialize) -> Reply {
     }
 }
 
-fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
+pub(super) fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();

@@ -11,11 +11,12 @@ use crate::cluster::ObjectRef;
 use crate::controller::Shared;
 use crate::controller::roster::{Entry, Seat};
 pub use crate::controller::sighting::Sighting;
+use crate::controller::sighting::sightings;
 use crate::expectation::Verdict;
 use crate::observation::Expected;
 use crate::target::Vantage;
 
-/// Windows that were pulled longer ago are not shown: an agent's own go back a minute.
+/// What was pulled longer ago is not shown, nor are windows that ended before.
 const FRESH: Duration = Duration::from_secs(60);
 /// Targets of a row that are named one by one.
 const NAMED: usize = 5;
@@ -169,8 +170,9 @@ impl Shared {
                 vantage: agent.vantage,
                 pod: agent.pod.name.clone(),
             };
-            let told = self.roster.look(&seat, |entry| seen(&seat, Some(entry), now, only));
-            let told = told.unwrap_or_else(|| seen(&seat, None, now, only));
+            let entry = self.roster.look(&seat, Entry::clone);
+            let lately = || sightings(&self.evidence.of(&seat.source(), (now - FRESH).into()));
+            let told = seen(&seat, entry.as_ref(), now, lately, only.is_some());
             agents.entry(&agent.pod.node).or_default().push(told);
         }
         let nodes = cluster.nodes.iter().filter(|(name, _)| wanted(name)).map(|(name, node)| {
@@ -196,8 +198,15 @@ impl Shared {
     }
 }
 
-/// What `entry` says of the agent in `seat`. What is older than [`FRESH`] says nothing of now.
-fn seen(seat: &Seat, entry: Option<&Entry>, now: SystemTime, only: Option<&str>) -> Agent {
+/// What `entry` says of the agent in `seat`, and what it saw `lately`. When it was heard longer ago
+/// than [`FRESH`], that says nothing of now.
+fn seen(
+    seat: &Seat,
+    entry: Option<&Entry>,
+    now: SystemTime,
+    lately: impl FnOnce() -> Vec<Sighting>,
+    each: bool,
+) -> Agent {
     let age = entry.map(|entry| now.duration_since(entry.heard).unwrap_or_default());
     let fresh = age.is_some_and(|age| age <= FRESH);
     let link = match entry {
@@ -206,7 +215,7 @@ fn seen(seat: &Seat, entry: Option<&Entry>, now: SystemTime, only: Option<&str>)
         Some(entry) if entry.current => Link::Current,
         Some(_) => Link::Outdated,
     };
-    let sightings = entry.filter(|_| fresh).map_or(&[][..], |entry| &entry.sightings);
+    let sightings = if fresh { lately() } else { Vec::new() };
     Agent {
         vantage: seat.vantage,
         pod: seat.pod.clone(),
@@ -214,8 +223,8 @@ fn seen(seat: &Seat, entry: Option<&Entry>, now: SystemTime, only: Option<&str>)
         silent_seconds: age.map(|age| age.as_secs()),
         revision: entry.and_then(|entry| entry.runs.clone()),
         pulled_at: entry.map(|entry| rfc3339(entry.heard)),
-        rows: rows(sightings),
-        targets: if only.is_some() { sightings.to_vec() } else { Vec::new() },
+        rows: rows(&sightings),
+        targets: if each { sightings } else { Vec::new() },
     }
 }
 
@@ -283,9 +292,8 @@ mod tests {
             heard: now - Duration::from_secs(age),
             runs: Some("r".to_owned()),
             current: true,
-            sightings: vec![sighting],
         };
-        seen(&seat, Some(&entry), now, None)
+        seen(&seat, Some(&entry), now, || vec![sighting], false)
     }
 
     #[test]

@@ -119,6 +119,11 @@ impl Tally {
         self.began
     }
 
+    /// The newest window of `agent` that can have counted began then; later ones have not settled.
+    pub fn counted(&self, agent: &str) -> Option<OffsetDateTime> {
+        self.counted.get(agent).copied()
+    }
+
     /// Windows that were not counted for want of place.
     pub fn dropped(&self) -> u64 {
         self.dropped

@@ -13,7 +13,7 @@ use crate::metrics::{Exposition, counter, gauge, names};
 use crate::target::Vantage;
 
 /// The metrics of one controller.
-pub struct ControllerMetrics(Registry<Key, Cells>);
+pub struct ControllerMetrics(pub(super) Registry<Key, Cells>);
 
 /// The fleet at the time of a scrape.
 #[derive(Debug)]
@@ -38,6 +38,10 @@ pub struct FleetState {
     pub events: [u64; 2],
     /// Connections of agents: accepted, failed, refused.
     pub connections: [u64; 3],
+    /// Paths whose windows are remembered.
+    pub paths: u64,
+    /// Bytes of those windows.
+    pub evidence_bytes: u64,
 }
 
 impl std::fmt::Debug for ControllerMetrics {
@@ -71,6 +75,7 @@ impl ControllerMetrics {
                 counter(&metrics.0, &labelled(name, "result", result)).increment(0);
             }
         }
+        metrics.windows_refused(0);
         metrics
     }
 
@@ -92,6 +97,11 @@ impl ControllerMetrics {
         counter(&self.0, &labelled(names::FLOWS_PULLED, "result", result)).increment(1);
     }
 
+    /// So many of the windows that an agent told were not taken in.
+    pub fn windows_refused(&self, count: u64) {
+        counter(&self.0, &Key::from_static_name(names::WINDOWS_REFUSED)).increment(count);
+    }
+
     /// The fleet as it is now.
     pub fn fleet(&self, state: &FleetState) {
         let plain = Key::from_static_name;
@@ -110,6 +120,8 @@ impl ControllerMetrics {
             self.set(plain(names::DISCOVERY_STALE), stale.as_secs_f64());
         }
         self.set(plain(names::LEADER), f64::from(u8::from(state.leads)));
+        self.set(plain(names::PATHS), state.paths as f64);
+        self.set(plain(names::EVIDENCE_BYTES), state.evidence_bytes as f64);
         for (result, count) in ["success", "failure"].into_iter().zip(state.events) {
             counter(&self.0, &labelled(names::EVENTS, "result", result)).absolute(count);
         }

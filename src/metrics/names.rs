@@ -48,7 +48,17 @@ pub(super) const EVENTS: &str = "meshprobe_controller_events_total";
 pub(super) const PLAN_REQUESTS: &str = "meshprobe_controller_plan_requests_total";
 pub(super) const WINDOWS_PULLED: &str = "meshprobe_controller_window_pulls_total";
 pub(super) const FLOWS_PULLED: &str = "meshprobe_controller_flow_pulls_total";
+pub(super) const WINDOWS_REFUSED: &str = "meshprobe_controller_windows_refused_total";
+pub(super) const PATHS: &str = "meshprobe_controller_paths";
+pub(super) const EVIDENCE_BYTES: &str = "meshprobe_controller_evidence_bytes";
 pub(super) const CONNECTIONS: &str = "meshprobe_controller_connections_total";
+pub(super) const GATE_RESULT: &str = "meshprobe_gate_result";
+pub(super) const GATE_CHECK: &str = "meshprobe_gate_check";
+pub(super) const GATE_MISSING: &str = "meshprobe_gate_attempts_missing";
+pub(super) const GATE_CALLERS: &str = "meshprobe_gate_plaintext_callers";
+pub(super) const GATE_REVERT: &str = "meshprobe_gate_revert_recommended";
+pub(super) const GATE_EVALUATED: &str = "meshprobe_gate_evaluated_timestamp_seconds";
+pub(super) const GATE_WEBHOOKS: &str = "meshprobe_gate_webhooks_total";
 
 /// What a metric is to Prometheus.
 #[derive(Debug, Clone, Copy)]
@@ -133,10 +143,29 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (WINDOWS_PULLED, Kind::Counter, "Windows that were asked of agents, by result."),
     (FLOWS_PULLED, Kind::Counter, "Flows that were asked of plain agents, by result."),
     (
+        WINDOWS_REFUSED,
+        Kind::Counter,
+        "Windows of agents that were not taken in: unreadable, of another time, or beyond the \
+         bounds.",
+    ),
+    (
+        PATHS,
+        Kind::Gauge,
+        "Paths (what one agent asks of one target) whose last windows are remembered.",
+    ),
+    (EVIDENCE_BYTES, Kind::Gauge, "What those windows take in memory."),
+    (
         CONNECTIONS,
         Kind::Counter,
         "Connections to the control channel, by result: accepted, failed, refused.",
     ),
+    (GATE_RESULT, Kind::Gauge, "Whether the gate came out so."),
+    (GATE_CHECK, Kind::Gauge, "Whether a check of the gate came out so."),
+    (GATE_MISSING, Kind::Gauge, "Attempts that the node still needs that needs most."),
+    (GATE_CALLERS, Kind::Gauge, "Workloads that call in plaintext and are no probers."),
+    (GATE_REVERT, Kind::Gauge, "Whether it is recommended to take STRICT back."),
+    (GATE_EVALUATED, Kind::Gauge, "When the gate was last judged."),
+    (GATE_WEBHOOKS, Kind::Counter, "Webhooks that were answered, by HTTP status."),
 ];
 
 /// Where `name` stands in the table.

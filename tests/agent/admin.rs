@@ -148,7 +148,17 @@ async fn windows_list_what_was_seen() {
     }
     let page = get(agent.admin_addr(), "/v1/window").await;
     assert!(page.head.contains("application/json"), "{}", page.head);
+    assert!(page.head.contains("meshprobe-as-of: 2"), "{}", page.head);
     let list: Vec<serde_json::Value> = serde_json::from_str(&page.body).expect("a list");
+    for (since, most) in
+        [("1970-01-01T00:00:00Z", list.len() * 2), ("9999-01-01T00:00:00%2B01:00", list.len() * 2)]
+    {
+        let again = get(agent.admin_addr(), &format!("/v1/window?since={since}")).await;
+        let again: Vec<serde_json::Value> = serde_json::from_str(&again.body).expect("a list");
+        assert!((list.len()..=most).contains(&again.len()), "{since}: {again:?}");
+    }
+    let wrong = get(agent.admin_addr(), "/v1/window?since=yesterday").await;
+    assert!(wrong.head.contains(" 400 ") && wrong.body.contains("RFC 3339"), "{}", wrong.body);
     let of = |target: &str| list.iter().find(|it| it["name"] == target).expect("a window");
     let web = of("service/default/web");
     for (key, expected) in [

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::links::Links;
 use super::{Settings, scattered};
-use crate::agent::admin::{JSON, Page};
+use crate::agent::admin::{JSON, told};
 use crate::channel::{Dialer, Fault, Key, Peer, Service};
 use crate::config::{AGENT_HEADER, PLAN_HEADER};
+use crate::window::AS_OF_HEADER;
 
 /// How long a handshake may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,21 +99,35 @@ impl Service for Answers {
 impl Answers {
     fn respond(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let text = "text/plain; charset=utf-8";
-        let path = request.uri().path();
-        let (status, kind, body) = match (request.method(), Page::at(path)) {
-            (&Method::GET, Some(page)) => match page.json(&self.0.window, &self.0.flows) {
+        let mut as_of = None;
+        let (status, kind, body) = match (request.method(), request.uri().path()) {
+            (&Method::GET, "/v1/window") => {
+                match told(&self.0.window, request.uri().query(), SystemTime::now()) {
+                    Ok(told) => {
+                        as_of = Some(told.as_of);
+                        (StatusCode::OK, JSON, told.json)
+                    }
+                    Err((status, problem)) => (status, text, problem.into()),
+                }
+            }
+            (&Method::GET, "/v1/flows") => match serde_json::to_vec(&self.0.flows.told()) {
                 Ok(json) => (StatusCode::OK, JSON, json),
                 Err(error) => {
                     (StatusCode::INTERNAL_SERVER_ERROR, text, format!("{error}\n").into())
                 }
             },
-            (_, Some(_)) => (StatusCode::METHOD_NOT_ALLOWED, text, b"only GET\n".to_vec()),
-            (_, None) => (StatusCode::NOT_FOUND, text, format!("{path}: not here\n").into()),
+            (_, "/v1/window" | "/v1/flows") => {
+                (StatusCode::METHOD_NOT_ALLOWED, text, b"only GET\n".to_vec())
+            }
+            (_, path) => (StatusCode::NOT_FOUND, text, format!("{path}: not here\n").into()),
         };
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if let Some(as_of) = as_of {
+            headers.insert(AS_OF_HEADER, as_of);
+        }
         // A query is ASCII.
         let agent = HeaderValue::from_str(&self.0.query()).expect("escaped");
         headers.insert(AGENT_HEADER, agent);

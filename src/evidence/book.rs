@@ -1,0 +1,227 @@
+//! What one agent told: its paths and their windows.
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+use crate::digest::Digest;
+use crate::evidence::Source;
+use crate::evidence::path::{Named, Path, Paths};
+use crate::evidence::ring::{Ring, Slice};
+use crate::observation::{Latency, Observation, Verdicts};
+
+/// Paths of one agent that are kept: as many targets as a configuration may have.
+const MOST_PATHS: usize = 10_000;
+/// Bytes that the windows of one agent may take: some 20 for each of 30 windows of as many paths.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// By how many seconds an agent's clock may be off before its times are mended.
+const CLOSE: i64 = 5;
+
+/// What became of what an agent told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Windows that were taken in.
+    pub kept: usize,
+    /// Windows that were not: of another time, with words longer than names are, or beyond what
+    /// one agent may have kept.
+    pub refused: usize,
+}
+
+/// What one agent told.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    rings: BTreeMap<Named, Ring>,
+    bytes: usize,
+    heard: Option<OffsetDateTime>,
+    /// Seconds by which its clock is ahead.
+    ahead: i64,
+}
+
+impl Book {
+    pub(super) fn hear(
+        &mut self,
+        observations: &[Observation],
+        paths: &Paths,
+        windows: u32,
+        as_of: Option<OffsetDateTime>,
+        now: OffsetDateTime,
+    ) -> Heard {
+        self.heard = Some(now);
+        let ahead = as_of.map_or(0, |as_of| (as_of - now).whole_seconds());
+        // A second more or less is the way here, and times that are told must not move with it.
+        if (ahead - self.ahead).abs() > CLOSE {
+            self.ahead = ahead;
+        }
+        let mut heard = Heard::default();
+        for observation in observations {
+            let kept = self.tell(observation, paths, windows, now);
+            heard.kept += usize::from(kept);
+            heard.refused += usize::from(!kept);
+        }
+        heard
+    }
+
+    fn tell(
+        &mut self,
+        told: &Observation,
+        paths: &Paths,
+        windows: u32,
+        now: OffsetDateTime,
+    ) -> bool {
+        let now = self.own(now);
+        let start = told.window_start.unix_timestamp();
+        let future = start > now + CLOSE;
+        let oldest = oldest(now, windows, told.window_seconds);
+        let start = u32::try_from(start).ok().filter(|at| !future && *at >= oldest);
+        let Some(start) = start.filter(|_| self.bytes < MOST_BYTES) else { return false };
+        let known =
+            self.rings.get_key_value(told.name()).is_some_and(|(named, _)| named.0.is(told));
+        if !known && !self.meet(told, paths) {
+            return false;
+        }
+        let ring = self.rings.get_mut(told.name()).expect("it is met");
+        let before = ring.bytes();
+        let slice = Slice {
+            start,
+            verdicts: told.verdicts,
+            reasons: told.reasons.clone(),
+            digest: told.digest.clone().filter(|digest| digest.count() > 0),
+        };
+        ring.tell(&slice, oldest);
+        self.bytes = self.bytes + ring.bytes() - before;
+        true
+    }
+
+    /// Makes room for the path of `told`, in the place of another of that name.
+    fn meet(&mut self, told: &Observation, paths: &Paths) -> bool {
+        if let Some(other) = self.rings.remove(told.name()) {
+            self.bytes -= other.bytes();
+        }
+        let fits = self.rings.len() < MOST_PATHS;
+        let Some(path) = Path::of(told).filter(|_| fits) else { return false };
+        self.rings.insert(Named(paths.shared(path)), Ring::default());
+        true
+    }
+
+    /// Drops windows, and paths, that are too old at `now`.
+    pub(super) fn prune(&mut self, windows: u32, now: OffsetDateTime) {
+        let now = self.own(now);
+        self.rings.retain(|named, ring| {
+            let seconds = named.0.window_seconds;
+            ring.prune(oldest(now, windows, seconds.into()))
+        });
+        self.bytes = self.rings.values().map(Ring::bytes).sum();
+    }
+
+    /// When it was last heard.
+    pub(super) fn heard(&self) -> Option<OffsetDateTime> {
+        self.heard
+    }
+
+    /// Paths, and bytes of their windows.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.rings.len(), self.bytes)
+    }
+
+    /// Gives each window that ended at `since` or later.
+    pub(super) fn each(
+        &self,
+        source: &Source,
+        since: OffsetDateTime,
+        mut each: impl FnMut(Observation),
+    ) {
+        for (Named(path), ring) in &self.rings {
+            for slice in ring.since(self.first(path, since)) {
+                each(self.observation(source, path, slice, path.window_seconds.into()));
+            }
+        }
+    }
+
+    /// Gives each path's windows that ended at `since` or later as one.
+    pub(super) fn totals(
+        &self,
+        source: &Source,
+        since: OffsetDateTime,
+        mut each: impl FnMut(Observation),
+    ) {
+        for (Named(path), ring) in &self.rings {
+            let mut sum: Option<(Slice, u32)> = None;
+            for slice in ring.since(self.first(path, since)) {
+                let end = slice.start + path.window_seconds;
+                sum = Some(match sum {
+                    None => (slice, end),
+                    Some((sum, _)) => (added(sum, slice), end),
+                });
+            }
+            if let Some((slice, end)) = sum {
+                let seconds = u64::from(end - slice.start);
+                each(self.observation(source, path, slice, seconds));
+            }
+        }
+    }
+
+    /// The start of the first window of `path` that ended at `since` or later.
+    fn first(&self, path: &Path, since: OffsetDateTime) -> u32 {
+        let start = self.own(since) - i64::from(path.window_seconds);
+        u32::try_from(start.max(0)).unwrap_or(u32::MAX)
+    }
+
+    fn observation(
+        &self,
+        source: &Source,
+        path: &Path,
+        slice: Slice,
+        window_seconds: u64,
+    ) -> Observation {
+        let quantile = |share| slice.digest.as_ref()?.quantile(share);
+        let start = i64::from(slice.start) - self.ahead;
+        let start = OffsetDateTime::from_unix_timestamp(start);
+        Observation {
+            source_node: source.node.clone(),
+            vantage: Some(source.vantage),
+            probe: path.probe,
+            target: path.target.to_string(),
+            name: Some(path.name.to_string()),
+            destination_node: path.destination_node.as_ref().map(ToString::to_string),
+            via: path.via,
+            expect: path.expect,
+            window_start: start.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+            window_seconds,
+            attempts: slice.verdicts.total(),
+            verdicts: slice.verdicts,
+            latency_seconds: quantile(0.5)
+                .zip(quantile(0.99))
+                .map(|(p50, p99)| Latency { p50, p99 }),
+            reasons: slice.reasons,
+            digest: slice.digest,
+        }
+    }
+
+    /// `time` by the agent's clock, seconds since 1970.
+    fn own(&self, time: OffsetDateTime) -> i64 {
+        time.unix_timestamp().saturating_add(self.ahead)
+    }
+}
+
+/// The earliest start of a window that is kept at `now`.
+fn oldest(now: i64, windows: u32, window_seconds: u64) -> u32 {
+    let kept = i64::from(windows).saturating_mul(window_seconds.try_into().unwrap_or(i64::MAX));
+    u32::try_from(now.saturating_sub(kept).max(0)).unwrap_or(u32::MAX)
+}
+
+fn added(mut sum: Slice, other: Slice) -> Slice {
+    let add = u64::saturating_add;
+    sum.verdicts = Verdicts {
+        met: add(sum.verdicts.met, other.verdicts.met),
+        violated: add(sum.verdicts.violated, other.verdicts.violated),
+        inconclusive: add(sum.verdicts.inconclusive, other.verdicts.inconclusive),
+    };
+    for (reason, count) in other.reasons {
+        let known = sum.reasons.entry(reason).or_default();
+        *known = add(*known, count);
+    }
+    if let Some(digest) = other.digest {
+        sum.digest.get_or_insert_with(Digest::default).merge(&digest);
+    }
+    sum
+}
