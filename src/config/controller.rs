@@ -18,7 +18,7 @@ const MAX_GATES: usize = 50;
 /// Everything a controller runs by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ControllerConfig {
-    /// The HTTP API: `/v1/nodes`, `/v1/plan`, `/metrics`, `/livez`, `/readyz`.
+    /// The HTTP API: `/v1/nodes`, `/v1/gate/strict`, `/v1/plan`, `/metrics`, `/livez`, `/readyz`.
     pub listen: SocketAddr,
     /// The control channel, UDP.
     pub channel: ChannelConfig,
