@@ -9,6 +9,7 @@ mod apiserver {
     mod controlled;
     mod discovered;
     mod fleet;
+    mod gated;
     mod installed;
     mod objects;
     mod outages;
