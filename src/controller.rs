@@ -124,7 +124,8 @@ impl Controller {
         tasks.spawn(collect::run(collecting.0, collecting.1, tasks.clone(), stop.clone()));
         let counting = (Arc::clone(&shared), peers.0.clone());
         tasks.spawn(flows::run(counting.0, counting.1, tasks.clone(), stop.clone()));
-        tasks.spawn(gate::run(Arc::clone(&shared), stop.clone()));
+        let gate = tokio::spawn(gate::run(Arc::clone(&shared), stop.clone()));
+        tasks.spawn(ended("gate", gate, stop.clone()));
         tasks.spawn(api::serve(listener, shared, peers, stop.clone(), tasks.clone()));
         Ok(Self { api: addresses.0, channel: addresses.1, stop, tasks })
     }

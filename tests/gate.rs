@@ -4,6 +4,7 @@ mod gate {
     mod answers;
     mod plaintext;
     mod policies;
+    mod printed;
     mod rows;
     mod support;
     mod tally;

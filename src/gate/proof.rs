@@ -9,7 +9,7 @@ use crate::gate::check::Check;
 use crate::gate::recent::{PathKey, Recent, Seen};
 use crate::gate::report::{Counts, Row};
 use crate::gate::tally::{Count, plus};
-use crate::gate::text::{ago, counted, names, number, percent, span};
+use crate::gate::text::{counted, minute, names, number, percent, span};
 use crate::observation::{Expected, Verdicts};
 use crate::target::Vantage;
 
@@ -65,9 +65,9 @@ pub(super) fn prove(row: &mut Row, demand: Demand, evidence: &Evidence<'_>, rece
     };
     let possible = percent(counts.failure_rate_upper);
     let since = tallied.values().map(|count| count.since).min();
-    let since =
-        since.map_or_else(|| "yet".to_owned(), |at| format!("since {}", ago(at, evidence.now)));
-    let seen = format!("{} of {} {what} met {since}", number(all.met), number(all.conclusive()),);
+    let during = since.map(|since| Duration::try_from(evidence.now - since).unwrap_or_default());
+    let during = during.map_or_else(|| "so far".to_owned(), |it| format!("in {}", span(it)));
+    let seen = format!("{} of {} {what} met {during}", number(all.met), number(all.conclusive()));
     if let Some((more, seconds, node)) = short.first() {
         let took = seconds.map(|it| format!(", about {}", span(Duration::from_secs(it))));
         row.lack(format!(
@@ -178,11 +178,11 @@ fn failing(
     }
     for (node, count) in tallied.iter().filter(|(_, count)| too_much(count.verdicts)) {
         row.fail(format!(
-            "{node}: {} of {} {} not met since {}: more than {} fail",
+            "{node}: {} of {} {} not met since {} (UTC): more than {} fail",
             number(count.verdicts.violated),
             number(count.verdicts.conclusive()),
             demand.what,
-            ago(count.since, evidence.now),
+            minute(count.since),
             percent(evidence.allowed()),
         ));
     }

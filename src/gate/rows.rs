@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::failure::Reason;
 use crate::gate::Evidence;
 use crate::gate::check::Check;
-use crate::gate::proof::{Demand, prove};
+use crate::gate::proof::{Demand, dead, prove};
 use crate::gate::recent::Recent;
 use crate::gate::report::{CheckReport, Row};
 use crate::gate::text::{counted, names};
@@ -79,6 +79,8 @@ pub(super) fn connectivity(evidence: &Evidence<'_>, recent: &Recent<'_>) -> Chec
     let check = Check::Connectivity;
     let demand = Demand { check, expect: Expected::Reply, what: "calls", vantages: BOTH };
     prove(&mut row, demand, evidence, recent);
+    let denied = recent.of_check(check).filter(|(key, _)| key.expect == Expected::Denied);
+    dead(&mut row, denied);
     for (node, broken) in recent.broken.iter().filter(|(_, broken)| **broken > 0) {
         row.warn(format!("{node}: {} broke", counted(*broken, "held connection")));
     }

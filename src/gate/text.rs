@@ -114,6 +114,11 @@ pub(super) fn span(span: Duration) -> String {
     }
 }
 
+/// A time of day, with its date.
+pub(super) fn minute(at: OffsetDateTime) -> String {
+    format!("{} {:02}:{:02}", at.date(), at.hour(), at.minute())
+}
+
 /// How long before `now` something was.
 pub(super) fn ago(at: OffsetDateTime, now: OffsetDateTime) -> String {
     let span_ = Duration::try_from(now - at).unwrap_or_default();

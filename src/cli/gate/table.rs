@@ -16,7 +16,7 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "\n{} of attempts must succeed, shown at {} confidence; now is the last {window_seconds} s; \
-         counted since {}",
+         counted since {} at most, when this controller started",
         percent(*objective),
         percent(*confidence),
         moment(report.counting_since),
