@@ -1,6 +1,7 @@
 //! Who would break: callers in plaintext, by what ztunnels count, and those that can call no other
 //! way: the API server at its webhooks, and pods on the host's network.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cluster::mtls::{Effective, Policies};
@@ -39,9 +40,11 @@ fn callers(row: &mut Row, evidence: &Evidence<'_>) -> Vec<Caller> {
     let users = flows.plaintext_of_users(evidence.own_namespaces);
     let mut pairs: Vec<&FlowPair> = users.filter(into).filter(|pair| pair.total() > 0).collect();
     pairs.sort_by(|one, other| {
-        (other.last_seen, other.rate_per_second)
-            .partial_cmp(&(one.last_seen, one.rate_per_second))
-            .unwrap_or(std::cmp::Ordering::Equal)
+        // Those with a name first: they can be mended.
+        let unknown = one.source.is_unknown().cmp(&other.source.is_unknown());
+        unknown
+            .then(other.last_seen.cmp(&one.last_seen))
+            .then_with(|| other.rate_per_second.total_cmp(&one.rate_per_second))
     });
     for pair in &pairs {
         told(row, pair, evidence);
@@ -125,9 +128,11 @@ fn watched(row: &mut Row, evidence: &Evidence<'_>, nobody: bool) {
         return;
     };
     let quiet = time::Duration::seconds(evidence.settings.quiet.as_secs() as i64);
+    let told: BTreeMap<&str, &NodeStanding> =
+        flows.nodes.iter().map(|it| (it.node.as_str(), it)).collect();
     let (mut silent, mut young, mut blind) = (Vec::new(), Vec::new(), Vec::new());
     for node in evidence.nodes() {
-        let standing = flows.nodes.iter().find(|it| it.node == node);
+        let standing = told.get(node).copied();
         match standing.filter(|it| is_fresh(it, evidence)).and_then(|it| it.ztunnel.as_ref()) {
             None => silent.push(node),
             Some(ztunnel) if evidence.now - ztunnel.watched_since < quiet => young.push(node),

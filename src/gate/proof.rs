@@ -67,7 +67,10 @@ pub(super) fn prove(row: &mut Row, demand: Demand, evidence: &Evidence<'_>, rece
     let since = tallied.values().map(|count| count.since).min();
     let during = since.map(|since| Duration::try_from(evidence.now - since).unwrap_or_default());
     let during = during.map_or_else(|| "so far".to_owned(), |it| format!("in {}", span(it)));
-    let seen = format!("{} of {} {what} met {during}", number(all.met), number(all.conclusive()));
+    let seen = match all.conclusive() {
+        0 => format!("no {what} were counted yet"),
+        total => format!("{} of {} {what} met {during}", number(all.met), number(total)),
+    };
     if let Some((more, seconds, node)) = short.first() {
         let took = seconds.map(|it| format!(", about {}", span(Duration::from_secs(it))));
         row.lack(format!(
@@ -78,7 +81,7 @@ pub(super) fn prove(row: &mut Row, demand: Demand, evidence: &Evidence<'_>, rece
             percent(evidence.settings.objective),
             percent(confidence),
             number(*more),
-            took.unwrap_or_else(|| ", and none were counted yet".to_owned()),
+            took.unwrap_or_default(),
         ));
     } else if nodes.is_empty() {
         row.lack("no node is known that could prove it");

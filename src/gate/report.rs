@@ -66,7 +66,8 @@ pub struct Report {
     pub confidence: f64,
     /// The nine checks.
     pub checks: Vec<CheckReport>,
-    /// Who calls in plaintext and is no prober, those that called last first.
+    /// Who calls in plaintext and is no prober: those with a name first, and of them those that
+    /// called last.
     pub callers: Vec<Caller>,
     /// What applies STRICT, and what takes it back; absent when PeerAuthentications cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,7 +209,11 @@ impl Row {
         // Stable: what was said first stays first among equals.
         self.details.sort_by_key(|detail| std::cmp::Reverse(detail.result));
         let result = self.details[0].result;
-        let summary = self.details[0].text.clone();
+        let others = self.details[1..].iter().filter(|detail| detail.result == result).count();
+        let mut summary = self.details[0].text.clone();
+        if others > 0 && result != CheckResult::Pass {
+            summary.push_str(&format!(" (and {others} more)"));
+        }
         and_more(&mut self.details);
         CheckReport {
             check: self.check,

@@ -188,7 +188,7 @@ fn ztunnels_are_counted_and_their_own_word_is_heard() {
     let check = report.check(Check::Ztunnel).expect("it");
     assert_eq!(
         (check.result, check.summary.as_str()),
-        (CheckResult::Fail, "2 of 3 ztunnels are ready")
+        (CheckResult::Fail, "2 of 3 ztunnels are ready (and 1 more)")
     );
     let told: Vec<&str> = check.details.iter().map(|it| it.text.as_str()).collect();
     assert!(told.contains(&"node-2: not ready, waits: xds"), "{told:?}");
