@@ -7,7 +7,7 @@ use http::header::ALLOW;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::controller::Shared;
 use crate::controller::api::{JSON, PLAIN, Reply, reply};
@@ -61,7 +61,8 @@ impl Shared {
 
     async fn ask_of(&self, request: Request<Incoming>) -> Result<Ask, String> {
         let (head, body) = request.into_parts();
-        let body = timeout(BODY_TIMEOUT, Limited::new(body, MOST_BODY).collect()).await;
+        let deadline = Instant::now() + BODY_TIMEOUT;
+        let body = timeout_at(deadline, Limited::new(body, MOST_BODY).collect()).await;
         let body = body.map_err(|_| format!("no complete body within {BODY_TIMEOUT:?}"))?;
         let body = body.map_err(|error| format!("the body: {error}"))?.to_bytes();
         let query = head.uri.query().unwrap_or_default();

@@ -51,7 +51,7 @@ pub(super) fn prove(row: &mut Row, demand: Demand, evidence: &Evidence<'_>, rece
             short.push((more, seconds, node));
         }
     }
-    short.sort_by(|one, other| other.0.cmp(&one.0));
+    short.sort_by_key(|(more, ..)| std::cmp::Reverse(*more));
     let counts = Counts {
         expect,
         attempts: all.conclusive(),
