@@ -17,10 +17,11 @@ test: tools ## all tests: pure, loopback, and against CoreDNS, Envoy, nginx, Pro
 	cargo test --locked
 	cargo test --locked --test real -- --test-threads=$(REAL_THREADS)
 
-test-cluster: tools tools-cluster ## against a real kube-apiserver and etcd; what the chart renders
-	cargo test --locked --test apiserver -- --test-threads=$(REAL_THREADS) --skip fleet
-	cargo test --locked --test apiserver -- --nocapture fleet
+test-cluster: tools tools-cluster ## against a real kube-apiserver and etcd; chart and image, as root
+	cargo test --locked --test apiserver -- --test-threads=$(REAL_THREADS) --skip fleet --skip data_plane
+	cargo test --locked --test apiserver -- --nocapture --test-threads=1 fleet data_plane
 	MESHPROBE=target/debug/meshprobe deploy/test.sh
+	deploy/image/build.sh
 
 mesh-netns: ## as root, with ZTUNNEL=/path/to/ztunnel: the real ztunnel and the lab's, row by row
 	cargo test --locked --test mesh_netns

@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use meshprobe::digest::Digest;
-use meshprobe::evidence::{Evidence, Source, WINDOWS};
+use meshprobe::evidence::{Evidence, Source, Telling, WINDOWS};
 use meshprobe::observation::{Expected, Observation, Verdicts};
 use meshprobe::target::{ProbeKind, Vantage, Via};
 use time::OffsetDateTime;
@@ -32,8 +32,8 @@ fn main() {
             for vantage in Vantage::ALL {
                 let told = windows(node, nodes, number);
                 let source = Source { node: name(node), vantage };
-                let heard =
-                    evidence.hear(&source, &told, None, at(number) + SECONDS as i32 * SECOND);
+                let telling = Telling { observations: &told, whole: false, as_of: None };
+                let heard = evidence.hear(&source, telling, at(number) + SECONDS as i32 * SECOND);
                 assert_eq!((heard.kept, heard.refused), (told.len(), 0));
                 pulls += 1;
             }

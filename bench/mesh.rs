@@ -1,8 +1,9 @@
 //! The far end of the HBONE benchmark, and its floor: bare rustls handshakes with that far end.
 //!
 //! `serve DIR` stands in for a ztunnel until it is killed; it writes its root, a client's
-//! certificate and, last, `addresses` to DIR. `handshake HBONE DIR SECONDS [mutual]` shakes hands
-//! on a few threads and prints their count and the CPU seconds that this process used for them.
+//! certificate and, last, `addresses` to DIR. `handshake HBONE DIR SECONDS RATE [mutual]` shakes
+//! hands on a few threads, RATE times a second together or, with 0, one right after the other, and
+//! prints their count and the CPU seconds that this process used for them.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -41,11 +42,9 @@ fn main() -> Result<(), Failure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["serve", dir] => serve(Path::new(dir)),
-        ["handshake", hbone, dir, seconds] => {
-            handshakes(hbone.parse()?, Path::new(dir), seconds.parse()?, false)
-        }
-        ["handshake", hbone, dir, seconds, "mutual"] => {
-            handshakes(hbone.parse()?, Path::new(dir), seconds.parse()?, true)
+        ["handshake", hbone, dir, seconds, rate, ref mutual @ ..] => {
+            let config = Arc::new(client(Path::new(dir), *mutual == ["mutual"])?);
+            handshakes(hbone.parse()?, &config, seconds.parse()?, rate.parse()?)
         }
         // What `cargo bench` runs: this is measured by bench/mesh.sh.
         _ => Ok(writeln!(io::stdout(), "run bench/mesh.sh")?),
@@ -96,23 +95,34 @@ fn serve(dir: &Path) -> Result<(), Failure> {
     })
 }
 
-fn handshakes(hbone: SocketAddr, dir: &Path, seconds: u64, mutual: bool) -> Result<(), Failure> {
-    let config = Arc::new(client(dir, mutual)?);
+fn handshakes(
+    hbone: SocketAddr,
+    config: &Arc<ClientConfig>,
+    seconds: u64,
+    rate: u32,
+) -> Result<(), Failure> {
     for _ in 0..WARM_UP {
-        handshake(hbone, &config)?;
+        handshake(hbone, config)?;
     }
     let used = cpu()?;
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let until_end = || -> Result<u64, Failure> {
+    let begin = Instant::now();
+    let end = begin + Duration::from_secs(seconds);
+    let until_end = |thread: usize| -> Result<u64, Failure> {
         let mut count = 0;
         while Instant::now() < end {
-            handshake(hbone, &config)?;
+            if rate > 0 {
+                let slot = count * THREADS as u64 + thread as u64;
+                let at = begin + Duration::from_secs_f64(slot as f64 / f64::from(rate));
+                std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            }
+            handshake(hbone, config)?;
             count += 1;
         }
         Ok(count)
     };
+    let until_end = &until_end;
     let counts: Result<Vec<u64>, Failure> = std::thread::scope(|scope| {
-        let threads = [(); THREADS].map(|()| scope.spawn(until_end));
+        let threads = std::array::from_fn::<_, THREADS, _>(|n| scope.spawn(move || until_end(n)));
         threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
     });
     let (count, used) = (counts?.iter().sum::<u64>(), cpu()? - used);

@@ -17,7 +17,7 @@ pub use bounds::{Bounds, EXCHANGE_TIMEOUT, HEAD_LIMIT, IDLE_TIMEOUT, MAX_REQUEST
 pub use dial::Dialer;
 pub use exchange::Service;
 pub use fault::Fault;
-pub use listen::{Counts, Listener, Meter, Peers, Rejected};
+pub use listen::{Counts, Listener, Lock, Meter, Peers, Rejected};
 pub use peer::Peer;
 
 /// The port that controllers listen on, UDP.

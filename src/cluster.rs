@@ -59,6 +59,8 @@ pub struct Node {
 pub struct Namespace {
     /// Its labels: enrolment (`istio.io/dataplane-mode`) and waypoint (`istio.io/use-waypoint`).
     pub labels: Labels,
+    /// `metadata.uid`.
+    pub uid: Option<String>,
 }
 
 /// A namespace's pods, as far as capture is concerned.
@@ -167,6 +169,8 @@ pub struct Service {
     pub endpoints: Vec<Endpoint>,
     /// What a Service goes through, by `istio.io/use-waypoint` of Service or namespace.
     pub waypoint: Option<String>,
+    /// The ready pods of that waypoint, by name; empty when they are not known.
+    pub waypoint_pods: Vec<Pod>,
 }
 
 /// A pod behind a Service.
@@ -234,6 +238,8 @@ pub enum FindingReason {
     NoEndpoints,
     /// An annotation's value is out of range or not of its kind.
     BadAnnotation,
+    /// A label's value is none that it may have.
+    BadLabel,
     /// An object cannot be understood, and is as if it were not there.
     BadObject,
     /// Two objects claim one target.
@@ -246,11 +252,12 @@ pub enum FindingReason {
 
 impl FindingReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ServiceNotFound,
         Self::PortNotFound,
         Self::NoEndpoints,
         Self::BadAnnotation,
+        Self::BadLabel,
         Self::BadObject,
         Self::Conflict,
         Self::Forbidden,
@@ -264,6 +271,7 @@ impl FindingReason {
             Self::PortNotFound => "PortNotFound",
             Self::NoEndpoints => "NoEndpoints",
             Self::BadAnnotation => "BadAnnotation",
+            Self::BadLabel => "BadLabel",
             Self::BadObject => "BadObject",
             Self::Conflict => "Conflict",
             Self::Forbidden => "Forbidden",

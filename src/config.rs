@@ -27,8 +27,8 @@ pub use mistake::{Mistake, Position, tidy};
 pub use node::MAX_BYTES;
 pub use origin::Origins;
 pub use plan::{
-    AGENT_HEADER, MAX_CONTROLLERS, MAX_PLAN_BYTES, PLAN_HEADER, PlanDocument, parse_plan,
-    print_revision,
+    AGENT_HEADER, CONTROLLERS_HEADER, MAX_CONTROLLERS, MAX_PLAN_BYTES, PLAN_HEADER, PlanDocument,
+    parse_plan, print_revision,
 };
 pub use quantity::{parse_duration, parse_size, print_duration, print_size};
 pub use server::{DEFAULT_BUCKETS, is_label};

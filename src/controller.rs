@@ -12,6 +12,7 @@ mod flows;
 mod gate;
 mod machines;
 mod planner;
+mod rekey;
 mod revisions;
 mod roster;
 mod settings;
@@ -67,9 +68,9 @@ struct Shared {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     watches: Watches,
     roster: Arc<Roster>,
-    flows: flows::Told,
     /// What agents told in the last few minutes.
     evidence: Arc<Evidence>,
+    flows: flows::Told,
     gate: gate::Gate,
     revisions: Revisions,
     metrics: ControllerMetrics,
@@ -109,8 +110,8 @@ impl Controller {
             snapshots: following.snapshots,
             watches: following.watches,
             roster,
-            flows: flows::Told::default(),
             evidence: Arc::default(),
+            flows: flows::Told::default(),
             gate: gate::Gate::new(config),
             revisions: Revisions::default(),
             metrics: ControllerMetrics::new(),
@@ -119,7 +120,10 @@ impl Controller {
             events,
         });
         let peers = (channel.peers(), channel.meter());
-        tasks.spawn(channel.run(Desk(Arc::clone(&shared)), stop.clone()));
+        if let Some((path, key)) = config.channel.key.clone().zip(key) {
+            tasks.spawn(rekey::run(path, key, channel.lock(), stop.clone()));
+        }
+        tasks.spawn(channel.run(Desk::new(Arc::clone(&shared)), stop.clone()));
         let collecting = (Arc::clone(&shared), peers.0.clone());
         tasks.spawn(collect::run(collecting.0, collecting.1, tasks.clone(), stop.clone()));
         let counting = (Arc::clone(&shared), peers.0.clone());

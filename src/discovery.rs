@@ -15,8 +15,8 @@
 //! |---|---|---|---|---|---|
 //! | controller | (core) | `nodes`, `namespaces` | list, watch | cluster | zones, readiness, enrolment |
 //! | controller | (core) | `services` | list, watch | cluster; or each of [`Settings::namespaces`] and those that [`Settings::services`] names | chosen Services |
-//! | controller | (core) | `pods` | list, watch | both meshprobe namespaces, the Istio namespace, each namespace of a chosen Service | agents, ztunnels, endpoints |
-//! | controller | `discovery.k8s.io` | `endpointslices` | list, watch | `meshprobe-plain`, CoreDNS's and istiod's namespaces, each namespace of a chosen Service | replicas, endpoints, controllers |
+//! | controller | (core) | `pods` | list, watch | both meshprobe namespaces, the Istio namespace, each namespace of a chosen Service or of its waypoint | agents, ztunnels, endpoints, waypoints |
+//! | controller | `discovery.k8s.io` | `endpointslices` | list, watch | `meshprobe-plain`, CoreDNS's and istiod's namespaces, each namespace of a chosen Service or of its waypoint | replicas, endpoints, controllers |
 //! | controller | (core) | `services` | list, watch (`resourceNames`: `kube-dns`; `istiod`) | CoreDNS's and istiod's namespaces | their addresses; the cluster-wide right above covers it |
 //! | controller | `apps` | `daemonsets` | list, watch | the Istio namespace | rollouts of ztunnel and istio-cni |
 //! | controller | `security.istio.io` | `peerauthentications` | list, watch | cluster | effective mTLS modes |
@@ -38,6 +38,7 @@ pub mod events;
 mod fault;
 mod follow;
 pub mod forward;
+mod labels;
 pub mod lease;
 mod pace;
 pub mod peer_authentication;

@@ -2,7 +2,8 @@
 //!
 //! A path is what one agent asks of one target: source node, vantage, name. Agents tell a window
 //! again while it grows, so the newest telling of a window takes the place of the older one and
-//! nothing counts twice. What agents tell no more ages out. Pure bookkeeping: time is an argument,
+//! nothing counts twice. What an agent asks no more ages out, and of what it asks seldom the last
+//! windows are kept for a day. Pure bookkeeping: time is an argument,
 //! and nothing is judged here. History lives in Prometheus.
 
 mod book;
@@ -20,7 +21,7 @@ use crate::target::Vantage;
 use book::Book;
 use path::Paths;
 
-pub use book::Heard;
+pub use book::{Heard, Telling};
 
 /// Windows of a path that are kept unless stated otherwise.
 pub const WINDOWS: u32 = 30;
@@ -76,17 +77,9 @@ impl Evidence {
         Self { windows, paths: Paths::default(), sources: Mutex::default() }
     }
 
-    /// `source` told `observations` at `now`, when its own clock said `as_of`, if it told that.
-    ///
-    /// Who they are from is what `source` says. An agent's clock that is off does not matter:
-    /// times are told by the clock of `now`.
-    pub fn hear(
-        &self,
-        source: &Source,
-        observations: &[Observation],
-        as_of: Option<OffsetDateTime>,
-        now: OffsetDateTime,
-    ) -> Heard {
+    /// `source` told this at `now`. An agent's clock that is off does not matter: times are told by
+    /// the clock of `now`.
+    pub fn hear(&self, source: &Source, telling: Telling<'_>, now: OffsetDateTime) -> Heard {
         let book = {
             let mut sources = self.sources.lock().expect("no panic while held");
             match sources.get(source) {
@@ -95,7 +88,7 @@ impl Evidence {
             }
         };
         let mut book = book.lock().expect("no panic while held");
-        book.hear(observations, &self.paths, self.windows, as_of, now)
+        book.hear(telling, &self.paths, self.windows, now)
     }
 
     /// Forgets every source of which `stays` says no, and paths that are told no more at `now`.
@@ -133,6 +126,14 @@ impl Evidence {
             book.each(source, since, |observation| all.push(observation));
         }
         all
+    }
+
+    /// The newest window of each path that `source` asks.
+    pub fn latest(&self, source: &Source) -> Vec<Observation> {
+        let book = self.sources.lock().expect("no panic while held").get(source).map(Arc::clone);
+        let latest =
+            |book: Arc<Mutex<Book>>| book.lock().expect("no panic while held").latest(source);
+        book.map(latest).unwrap_or_default()
     }
 
     /// Every path with all its windows that ended at `since` or later as one: from the start of

@@ -159,6 +159,11 @@ impl Fleet {
         &self.unknown
     }
 
+    /// Where controllers take the control channel, sorted.
+    pub fn controllers(&self) -> &[SocketAddr] {
+        &self.controllers
+    }
+
     /// Which nodes probe which.
     pub fn topology(&self) -> &Topology {
         &self.topology

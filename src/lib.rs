@@ -2,8 +2,9 @@
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
 //! attempt schedule spec cluster topology digest observation flow`), edges (`config net tls istiod
-//! channel drain telemetry`), capabilities (`probe identity discovery metrics responder window`),
-//! engine (`runner plan fleet evidence gate`), roles (`agent controller lab`), and `cli`.
+//! channel drain telemetry`), capabilities (`probe identity discovery metrics responder window
+//! promql`), engine (`runner plan fleet evidence detection incident diagnosis gate`), roles
+//! (`agent controller lab`), and `cli`.
 
 pub mod agent;
 pub mod attempt;
@@ -12,6 +13,8 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod controller;
+pub mod detection;
+pub mod diagnosis;
 pub mod digest;
 pub mod discovery;
 pub mod drain;
@@ -22,6 +25,7 @@ pub mod fleet;
 pub mod flow;
 pub mod gate;
 pub mod identity;
+pub mod incident;
 pub mod istiod;
 #[cfg(feature = "lab")]
 pub mod lab;
@@ -31,6 +35,7 @@ pub mod observation;
 pub mod outcome;
 pub mod plan;
 pub mod probe;
+pub mod promql;
 pub mod responder;
 pub mod runner;
 pub mod schedule;

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::digest::{self, Digest};
-use crate::expectation::Verdict;
+use crate::expectation::{Expectation, Verdict};
 use crate::failure::Reason;
 use crate::target::{ProbeKind, Vantage, Via};
 
@@ -65,6 +65,24 @@ pub enum Expected {
     Reply,
     /// A denial.
     Denied,
+}
+
+impl Expected {
+    /// What `expectation` comes down to.
+    pub fn of(expectation: &Expectation) -> Self {
+        match expectation {
+            Expectation::Denied => Self::Denied,
+            Expectation::Reply | Expectation::Status(_) | Expectation::Connect => Self::Reply,
+        }
+    }
+
+    /// The word in JSON and in labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reply => "reply",
+            Self::Denied => "denied",
+        }
+    }
 }
 
 /// Attempts by verdict.
@@ -180,7 +198,7 @@ fn reasons<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Reason, u64>, 
     Ok(found)
 }
 
-/// Times as RFC 3339, for `#[serde(with)]`.
+/// Times as text, by RFC 3339.
 pub(crate) mod rfc3339 {
     use super::*;
 

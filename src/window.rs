@@ -1,4 +1,5 @@
-//! The last minute of every target in short windows: what `/v1/window` tells.
+//! The last minute of every target in short windows: what `/v1/window` tells. A target that is asked
+//! more seldom is told by its last attempts, and one without any as such: with no attempts.
 //!
 //! Enough for a reader to see what just happened; history lives in Prometheus. Pure bookkeeping:
 //! time is an argument.
@@ -11,7 +12,6 @@ use time::OffsetDateTime;
 
 use crate::attempt::Attempt;
 use crate::digest::Digest;
-use crate::expectation::Expectation;
 use crate::failure::Reason;
 use crate::observation::{Expected, Latency, Observation, Verdicts};
 use crate::spec::TargetSpec;
@@ -40,6 +40,8 @@ pub struct Window {
 #[derive(Debug)]
 struct Ring {
     asked: Asked,
+    /// Windows of which is told, the one under way included.
+    span: u64,
     slices: VecDeque<Slice>,
 }
 
@@ -72,10 +74,14 @@ impl Window {
 
     /// A target begins to be probed; one that asks what it asked before keeps its windows.
     pub fn joined(&self, target: &TargetSpec) {
-        let asked = Asked::of(target);
+        let (asked, span) = (Asked::of(target), span(target.cadence.interval()));
         let mut targets = self.targets.lock().expect("no panic while held");
-        if targets.get(&target.name).is_none_or(|ring| ring.asked != asked) {
-            targets.insert(target.name.clone(), Ring { asked, slices: VecDeque::new() });
+        match targets.get_mut(&target.name).filter(|ring| ring.asked == asked) {
+            Some(ring) => ring.span = span,
+            None => {
+                let ring = Ring { asked, span, slices: VecDeque::new() };
+                targets.insert(target.name.clone(), ring);
+            }
         }
     }
 
@@ -98,18 +104,27 @@ impl Window {
         self.targets.lock().expect("no panic while held").retain(|name, _| !left.contains(name));
     }
 
-    /// Every window of the last minute, by target and time; with `since` those that took something
-    /// in since then, unless that is yet to come: clocks are set back at times.
+    /// Every window of the last minute, by target and time; of a target without one that which is
+    /// under way, with no attempts. With `since` only windows that took something in since then,
+    /// unless that is yet to come: clocks are set back at times.
     pub fn observations(&self, now: SystemTime, since: Option<SystemTime>) -> Vec<Observation> {
         let since = since.filter(|since| *since <= now).and_then(|it| it.checked_sub(SLACK));
-        let oldest = number(now).saturating_sub(KEPT as u64 - 1);
+        let now = number(now);
         let targets = self.targets.lock().expect("no panic while held");
-        let all = targets.iter().flat_map(|(name, ring)| {
+        let mut all = Vec::with_capacity(targets.len() * KEPT);
+        for (name, ring) in targets.iter() {
+            let oldest = now.saturating_sub(ring.span - 1);
             let recent = ring.slices.iter().filter(|slice| slice.number >= oldest);
+            let mut idle = true;
+            let recent = recent.inspect(|_| idle = false);
             let recent = recent.filter(|slice| since.is_none() || slice.changed >= since);
-            recent.map(|slice| self.observation(name, ring, slice))
-        });
-        all.collect()
+            all.extend(recent.map(|slice| self.observation(name, ring, slice)));
+            if idle {
+                let empty = Slice { number: now, ..Slice::default() };
+                all.push(self.observation(name, ring, &empty));
+            }
+        }
+        all
     }
 
     fn observation(&self, name: &TargetName, ring: &Ring, slice: &Slice) -> Observation {
@@ -145,14 +160,16 @@ impl Asked {
             subject: subject.to_owned(),
             destination_node: target.destination_node.clone(),
             via: target.via,
-            expect: match target.probe.expect {
-                Expectation::Denied => Expected::Denied,
-                Expectation::Reply | Expectation::Status(_) | Expectation::Connect => {
-                    Expected::Reply
-                }
-            },
+            expect: Expected::of(&target.probe.expect),
         }
     }
+}
+
+/// The windows of a minute, or until the next attempt but one has surely ended: an attempt counts
+/// where it began, and may take as long as its interval.
+fn span(interval: Duration) -> u64 {
+    let two = interval.as_secs().saturating_mul(2).div_ceil(LENGTH.as_secs());
+    two.saturating_add(2).max(KEPT as u64)
 }
 
 impl Ring {
@@ -164,8 +181,7 @@ impl Ring {
             if at == 0 && self.slices.len() == KEPT {
                 return None;
             }
-            let fresh = Slice { number, ..Slice::default() };
-            self.slices.insert(at, fresh);
+            self.slices.insert(at, Slice { number, ..Slice::default() });
             if self.slices.len() > KEPT {
                 self.slices.pop_front();
                 return self.slices.get_mut(at - 1);
@@ -269,6 +285,39 @@ mod tests {
         window.joined(&target(""));
         assert_eq!(window.observations(at(103), None).len(), 1);
         window.joined(&other);
-        assert_eq!(window.observations(at(103), None), []);
+        assert_eq!(starts(&window.observations(at(103), None)), [(100, 0)]);
+    }
+
+    fn seldom(interval: &str, later: u64, attempted: bool) -> Vec<(i64, u64)> {
+        let (window, target) = (Window::new("n", None), target(&format!("interval: {interval}")));
+        window.joined(&target);
+        if attempted {
+            attempt(&window, &target, 1000, 1000);
+        }
+        let all = starts(&window.observations(at(1000 + later), None));
+        // What has no attempts is told again and again.
+        let idle = all.iter().all(|(_, attempts)| *attempts == 0);
+        let since = Some(at(1000 + later));
+        let grown = starts(&window.observations(at(1000 + later), since));
+        assert!(later < 2 || grown == if idle { all.clone() } else { Vec::new() }, "{grown:?}");
+        all
+    }
+
+    #[test]
+    fn a_target_that_was_never_attempted_is_told_without_attempts() {
+        assert_eq!(seldom("5s", 0, false), [(1000, 0)]);
+        assert_eq!(seldom("5s", 20, false), [(1020, 0)]);
+    }
+
+    #[test]
+    fn what_is_asked_often_is_told_for_a_minute() {
+        assert_eq!(seldom("5s", 60, true), [(1000, 1)]);
+        assert_eq!(seldom("5s", 70, true), [(1070, 0)]);
+    }
+
+    #[test]
+    fn what_is_asked_seldom_is_told_until_it_was_asked_again() {
+        assert_eq!(seldom("60s", 130, true), [(1000, 1)]);
+        assert_eq!(seldom("60s", 140, true), [(1140, 0)]);
     }
 }

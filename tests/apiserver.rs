@@ -7,13 +7,19 @@ mod apiserver {
     mod chart;
     mod control_plane;
     mod controlled;
+    mod data_plane;
     mod discovered;
     mod fleet;
     mod gated;
     mod installed;
+    mod lab;
+    mod mistaken;
+    #[path = "../netns_mesh/net.rs"]
+    mod net;
     mod objects;
     mod outages;
     mod pki;
+    mod plugin;
     mod rights;
     mod seed;
     mod standing;

@@ -23,8 +23,8 @@ const LAYERS: &[&[&str]] = &[
         "flow",
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
-    &["probe", "identity", "discovery", "metrics", "responder", "window"],
-    &["runner", "plan", "fleet", "evidence", "gate"],
+    &["probe", "identity", "discovery", "metrics", "responder", "window", "promql"],
+    &["runner", "plan", "fleet", "evidence", "detection", "incident", "diagnosis", "gate"],
     &["agent", "controller", "lab"],
     &["cli"],
 ];

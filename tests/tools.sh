@@ -191,6 +191,9 @@ case ${1-} in
 cluster)
     want ca-certificates update-ca-certificates "go fetches over https"
     own_go || want_pip "fetches Go"
+    want buildah buildah "builds the image and shows what is in it"
+    want binutils readelf "shows that the binary is static"
+    want util-linux setpriv "ends servers with the test that started them"
     install_packages
     install_cluster
     say "ready: ${cluster_programs[*]}"

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Builds the static binary and the image of it, shows that both need nothing of the machine they run
-# on, and fails when either is larger than 25 MiB. Everything stays in target/image.
+# on, and fails when either is larger than 25 MiB. Everything stays in target/image. The binary is
+# that of the release profile, as everybody gets it: this is the only optimised build of the checks,
+# and takes most of their time.
 #
 # usage: deploy/image/build.sh [binary]     only the binary, without buildah
 #   TAG=meshprobe:0.1.0     what the image is called
@@ -27,22 +29,33 @@ within() {
     [ "$2" -le "$limit" ] || fail "$1 is too large"
 }
 
-# inside FOLDER ARGUMENTS…: the binary with FOLDER as its whole file system and nobody's rights.
+# inside FOLDER ARGUMENTS…: the binary with FOLDER, read-only, as its whole file system and nobody's
+# rights.
 inside() {
-    local folder=$1
-    shift
-    chroot --userspec=65532:65532 "$folder" /meshprobe "$@"
+    # The words of the inner shell.
+    # shellcheck disable=SC2016
+    unshare --mount sh -euc '
+        mount --bind "$1" "$1"
+        mount -o remount,bind,ro "$1"
+        folder=$1
+        shift
+        exec chroot --userspec=65532:65532 "$folder" /meshprobe "$@"
+    ' sh "$@"
 }
 
-# works FOLDER: it starts, resolves by itself and connects. What it gets is what every pod has: the
-# kubelet's resolv.conf, and of the container runtime's /dev the two devices that random numbers come
-# from where the C library cannot be asked at run time whether it knows getrandom, as in a static one.
+# works FOLDER: it starts, reads its configuration, resolves by itself and connects. What it gets is
+# what every pod has: the kubelet's resolv.conf, a ConfigMap, and of the container runtime's /dev the
+# two devices that random numbers come from where the C library cannot be asked at run time whether
+# it knows getrandom, as in a static one.
 works() {
-    mkdir "$1/etc" "$1/dev"
+    mkdir "$1/etc" "$1/dev" "$1/etc/meshprobe"
+    install -m 444 "$root/config/example.yaml" "$1/etc/meshprobe/agent.yaml"
     mknod -m 444 "$1/dev/random" c 1 8
     mknod -m 444 "$1/dev/urandom" c 1 9
     printf 'nameserver 127.0.0.1\noptions ndots:1\n' >"$1/etc/resolv.conf"
     [ "$(inside "$1" --version)" = "meshprobe $version" ] || fail "does not say its version"
+    MESHPROBE_NODE=node-1 inside "$1" config check /etc/meshprobe/agent.yaml >"$out/config-check" ||
+        fail "finds mistakes in config/example.yaml: $(cat "$out/config-check")"
     # No one answers here: what counts is that it asked. By glibc it would need files of the machine.
     attempt "$1" connect refused tcp 127.0.0.1:1
     attempt "$1" resolve refused tcp nowhere.example:1
@@ -78,7 +91,7 @@ build_binary() {
     mkdir "$empty"
     install -m 555 "$out/context/meshprobe" "$empty/meshprobe"
     works "$empty"
-    say "runs in a root file system with nothing else but resolv.conf and /dev/[u]random"
+    say "runs read-only, as nobody, with nothing else but resolv.conf, a ConfigMap and /dev/[u]random"
 }
 
 # Storage of our own, and no network: nothing of the machine's images is seen or changed.
@@ -105,7 +118,7 @@ build_image() {
     ) || code=$?
     store rm "$container" >/dev/null
     [ "$code" = 0 ] || exit "$code"
-    say "runs from the image's own root file system"
+    say "runs from the image's own root file system, read-only and as nobody"
 
     rm -f "$out/meshprobe.tar"
     store push "${policy[@]}" "$tag" "oci-archive:$out/meshprobe.tar:$tag" >/dev/null 2>&1
@@ -113,5 +126,7 @@ build_image() {
 }
 
 [ "$(id -u)" = 0 ] || fail "must be root: chroot shows that the image needs nothing"
+began=$SECONDS
 build_binary
 [ "${1:-}" = binary ] || build_image
+say "took $((SECONDS - began)) s"

@@ -138,8 +138,8 @@ impl Admin {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "ok\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting or ending\n"),
-            "/v1/window" => self.window(request.uri().query()),
-            "/v1/flows" => self.flows(),
+            "/v1/window" => self.json(Page::Window, request.uri().query()),
+            "/v1/flows" => self.json(Page::Flows, request.uri().query()),
             "/probe" => {
                 let reply = blackbox::answer(self, request).await;
                 self.metrics.probe_request(reply.status().as_u16());
@@ -149,8 +149,8 @@ impl Admin {
         }
     }
 
-    fn window(&self, query: Option<&str>) -> Reply {
-        match told(&self.window, query, SystemTime::now()) {
+    fn json(&self, page: Page, query: Option<&str>) -> Reply {
+        match page.told((&self.window, &self.flows), query, SystemTime::now()) {
             Ok(told) => {
                 let mut reply = reply(StatusCode::OK, JSON, whole(told.json));
                 reply.headers_mut().insert(AS_OF_HEADER, told.as_of);
@@ -159,16 +159,18 @@ impl Admin {
             Err((status, problem)) => text(status, problem),
         }
     }
-
-    fn flows(&self) -> Reply {
-        match serde_json::to_vec(&self.flows.told()) {
-            Ok(json) => reply(StatusCode::OK, JSON, whole(json)),
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-        }
-    }
 }
 
-/// The answer to `/v1/window`, here and on the control channel.
+/// What is told in JSON, here and on the control channel.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Page {
+    /// `/v1/window`.
+    Window,
+    /// `/v1/flows`.
+    Flows,
+}
+
+/// A page.
 pub(super) struct Told {
     /// Its body.
     pub(super) json: Vec<u8>,
@@ -176,29 +178,43 @@ pub(super) struct Told {
     pub(super) as_of: HeaderValue,
 }
 
-/// What `window` holds at `now`; with `since=` in the `query` only what grew since then.
-pub(super) fn told(
-    window: &Window,
-    query: Option<&str>,
-    now: SystemTime,
-) -> Result<Told, (StatusCode, String)> {
+impl Page {
+    /// The page at `path`.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        match path {
+            "/v1/window" => Some(Self::Window),
+            "/v1/flows" => Some(Self::Flows),
+            _ => None,
+        }
+    }
+
+    /// What it is at `now`; of windows with `since=` in the `query` only what grew since then.
+    pub(super) fn told(
+        self,
+        (window, flows): (&Window, &Flows),
+        query: Option<&str>,
+        now: SystemTime,
+    ) -> Result<Told, (StatusCode, String)> {
+        let json = match self {
+            Self::Window => serde_json::to_vec(&window.observations(now, since(query)?)),
+            Self::Flows => serde_json::to_vec(&flows.told()),
+        };
+        let failed = |error: String| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"));
+        let json = json.map_err(|error| failed(error.to_string()))?;
+        let as_of = OffsetDateTime::from(now).format(&Rfc3339);
+        let as_of = as_of.map_err(|error| failed(error.to_string()))?;
+        Ok(Told { json, as_of: as_of.parse().expect("digits and signs") })
+    }
+}
+
+fn since(query: Option<&str>) -> Result<Option<SystemTime>, (StatusCode, String)> {
     let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    let since = pairs.find(|(key, _)| key == "since").map(|(_, value)| {
-        let time = OffsetDateTime::parse(&value, &Rfc3339);
-        time.map_err(|_| {
-            let problem = "since must be a time by RFC 3339, such as 2026-01-01T00:00:00Z\n";
-            (StatusCode::BAD_REQUEST, problem.to_owned())
-        })
-    });
-    let since = since.transpose()?.map(SystemTime::from);
-    let failed = |error: String| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"));
-    let json = serde_json::to_vec(&window.observations(now, since));
-    let as_of = OffsetDateTime::from(now).format(&Rfc3339);
-    let as_of = as_of.map_err(|error| failed(error.to_string()))?;
-    Ok(Told {
-        json: json.map_err(|error| failed(error.to_string()))?,
-        as_of: as_of.parse().expect("digits and signs"),
-    })
+    let Some((_, value)) = pairs.find(|(key, _)| key == "since") else { return Ok(None) };
+    let time = OffsetDateTime::parse(&value, &Rfc3339).map_err(|_| {
+        let problem = "since must be a time by RFC 3339, such as 2026-01-01T00:00:00Z\n";
+        (StatusCode::BAD_REQUEST, problem.to_owned())
+    })?;
+    Ok(Some(time.into()))
 }
 
 pub(super) const JSON: &str = "application/json";

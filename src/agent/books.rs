@@ -42,6 +42,7 @@ impl Sink for Books {
         let (name, probe, via) = (&target.spec.name, target.spec.probe.kind(), target.spec.via);
         self.window.joined(&target.spec);
         self.metrics.joined(name, probe, via);
+        self.metrics.described(&target.spec);
         self.flows.joined(target);
         for cause in Missed::ALL {
             self.metrics.missed(name, cause.as_str(), 0);

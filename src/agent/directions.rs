@@ -110,7 +110,8 @@ impl Directions {
             tasks: tasks.clone(),
         };
         spawn(&tasks, &stop, roster.run(naming));
-        let poll = poll::Poll { settings, links, known: Arc::clone(&known), offering };
+        let (known_, named_) = (Arc::clone(&known), named.clone());
+        let poll = poll::Poll { settings, links, known: known_, named: named_, offering };
         spawn(&tasks, &stop, poll.run());
         Ok(Self { offers, named, known, stop, tasks })
     }
@@ -125,11 +126,7 @@ impl Directions {
 
     /// Controllers are at these addresses too from now on, in the place of those named before.
     pub(super) fn name(&self, controllers: &[SocketAddr]) {
-        self.named.send_if_modified(|named| {
-            let other = named != controllers;
-            controllers.clone_into(named);
-            other
-        });
+        name(&self.named, controllers);
     }
 
     /// Has the plan sent again: one that was refused may be good by now.
@@ -143,6 +140,14 @@ impl Directions {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+fn name(named: &watch::Sender<Vec<SocketAddr>>, controllers: &[SocketAddr]) {
+    named.send_if_modified(|named| {
+        let other = named != controllers;
+        controllers.clone_into(named);
+        other
+    });
 }
 
 /// Runs `work` until it is done or `stop`.

@@ -30,6 +30,7 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Takes connections. Dropped, or closed, it ends all that it took.
 pub struct Listener {
     endpoint: Endpoint,
+    bounds: Bounds,
     arrivals: mpsc::Receiver<Result<Peer, Rejected>>,
     peers: Peers,
     tally: Arc<Tally>,
@@ -77,6 +78,20 @@ impl Meter {
     }
 }
 
+/// Changes by which key a listener lets others in, whoever has the listener.
+#[derive(Debug, Clone)]
+pub struct Lock {
+    endpoint: Endpoint,
+    bounds: Bounds,
+}
+
+impl Lock {
+    /// Handshakes from now on go by `key`; connections stay.
+    pub fn rekey(&self, key: Option<&Key>) {
+        self.endpoint.set_server_config(Some(server_config(key, self.bounds)));
+    }
+}
+
 #[derive(Debug, Default)]
 struct Tally {
     accepted: AtomicU64,
@@ -109,7 +124,7 @@ impl Listener {
             tally: Arc::clone(&tally),
         };
         tokio::spawn(porter.run());
-        Ok(Self { endpoint, arrivals, peers, tally })
+        Ok(Self { endpoint, bounds, arrivals, peers, tally })
     }
 
     /// Where it listens.
@@ -153,9 +168,9 @@ impl Listener {
         tasks.wait().await;
     }
 
-    /// Handshakes from now on go by `key`; connections stay.
-    pub fn rekey(&self, key: Option<&Key>, bounds: Bounds) {
-        self.endpoint.set_server_config(Some(server_config(key, bounds)));
+    /// What changes the key while the listener runs.
+    pub fn lock(&self) -> Lock {
+        Lock { endpoint: self.endpoint.clone(), bounds: self.bounds }
     }
 
     /// Whoever is connected, for others to look at.

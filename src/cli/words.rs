@@ -66,6 +66,7 @@ pub(crate) fn pace(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// By what the lab divides long timeouts.
+#[cfg(feature = "lab")]
 pub(crate) fn scale(text: &str) -> Result<f64, &'static str> {
     let scale = text.parse().ok().filter(|scale| (1.0..=1000.0).contains(scale));
     scale.ok_or("must be a number from 1 to 1000")

@@ -19,6 +19,9 @@ use crate::spec::{Module, TargetSpec};
 pub const AGENT_HEADER: &str = "meshprobe-agent";
 /// Header of the same: the entity tag of the plan that it runs; absent without one.
 pub const PLAN_HEADER: &str = "meshprobe-plan";
+/// Header of a controller's answers to a poll: where controllers listen, as `controllers` of the
+/// plan but separated by commas. A change of it is no other plan.
+pub const CONTROLLERS_HEADER: &str = "meshprobe-controllers";
 /// The longest plan, bytes: 10,000 targets of about 400 bytes, four times what a file may have.
 pub const MAX_PLAN_BYTES: usize = 4 * 1024 * 1024;
 /// The most controllers that a plan names.

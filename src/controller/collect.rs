@@ -25,7 +25,7 @@ use crate::config::{AGENT_HEADER, PLAN_HEADER, print_revision};
 use crate::controller::Shared;
 use crate::controller::desk::asker;
 use crate::controller::roster::{Entry, Seat};
-use crate::evidence::Source;
+use crate::evidence::{Source, Telling};
 use crate::observation::Told;
 use crate::window::AS_OF_HEADER;
 
@@ -36,8 +36,14 @@ const FORGET: u64 = 30;
 /// Time between two pulls of one agent: that of two attempts, so that each is known before the
 /// next one is made.
 const EVERY: Duration = Duration::from_secs(5);
-/// Pulls per second in all: larger fleets are pulled less often.
+/// And at the least, in a small fleet: what breaks is to be seen soon.
+const SOON: Duration = Duration::from_secs(2);
+/// Pulls per second that do not make a small fleet's agents wait for each other.
+const AT_EASE: f64 = 200.0;
+/// Pulls per second at the most: larger fleets are pulled less often.
 const PER_SECOND: f64 = 1000.0;
+/// One pull of so many asks for everything, so that what an agent probes no more is forgotten.
+const WHOLE: u32 = 12;
 /// By which share of the time between them pulls are moved at random.
 const JITTER: f64 = 0.1;
 /// Pulls under way at once.
@@ -96,7 +102,7 @@ impl Pulls {
         let mut at = Instant::now() + offset(peer) / 2;
         let mut known: Option<Seat> = None;
         let mut since: Option<String> = None;
-        let mut failures = 0;
+        let (mut failures, mut pulls) = (0, 0u32);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -105,12 +111,14 @@ impl Pulls {
             }
             let told = {
                 let _permit = self.gate.acquire().await.expect("it is never closed");
-                self.pull(peer, since.as_deref()).await
+                let since = since.as_deref().filter(|_| !pulls.is_multiple_of(WHOLE));
+                self.pull(peer, since).await
             };
             self.shared.metrics.window_pulled(told.is_ok());
             match told {
                 Ok((seat, as_of)) => {
                     (known, since, failures) = (Some(seat), as_of, 0);
+                    pulls = pulls.wrapping_add(1);
                 }
                 Err(problem) => {
                     failures = DOUBLED.min(failures + 1);
@@ -149,7 +157,9 @@ impl Pulls {
         let as_of = header(AS_OF_HEADER);
         let clock = as_of.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
         let now = SystemTime::now();
-        let heard = shared.evidence.hear(&seat.source(), &told.observations, clock, now.into());
+        let telling =
+            Telling { observations: &told.observations, whole: since.is_none(), as_of: clock };
+        let heard = shared.evidence.hear(&seat.source(), telling, now.into());
         shared.metrics.windows_refused((heard.refused + told.unread) as u64);
         let entry = Entry {
             peer: peer.id(),
@@ -187,7 +197,8 @@ fn answer_header<'a>(answer: &'a Response<Bytes>, name: &str) -> Option<&'a str>
 
 /// Time between two pulls of one of so many `agents`.
 fn every(agents: usize) -> Duration {
-    EVERY.max(Duration::from_secs_f64(agents as f64 / PER_SECOND))
+    let at_ease = Duration::from_secs_f64(agents as f64 / AT_EASE).clamp(SOON, EVERY);
+    at_ease.max(Duration::from_secs_f64(agents as f64 / PER_SECOND))
 }
 
 /// `time`, a little more or less.
@@ -208,8 +219,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_large_fleet_is_pulled_less_often_and_never_in_step() {
-        assert_eq!([0, 5_000, 10_000].map(|agents| every(agents).as_secs()), [5, 5, 10]);
+    fn small_fleets_are_heard_of_sooner_and_none_in_step() {
+        let seconds = [1, 400, 1000, 5_000, 10_000].map(|agents| every(agents).as_secs());
+        assert_eq!(seconds, [2, 2, 5, 5, 10]);
         let times: BTreeSet<Duration> = (0..100).map(|_| scattered(EVERY)).collect();
         assert!(times.len() > 90);
         let bounds = Duration::from_millis(4500)..=Duration::from_millis(5500);

@@ -1,17 +1,20 @@
 //! What agents ask on the control channel: their plan.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use http::{Method, Request, Response, StatusCode};
-use tokio::time::Instant;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use url::form_urlencoded;
 
 use crate::channel::{Peer, Service};
 use crate::cluster::Agent;
-use crate::config::print_revision;
+use crate::config::{CONTROLLERS_HEADER, MAX_CONTROLLERS, print_revision};
 use crate::controller::Shared;
 use crate::controller::planner::Planned;
 use crate::controller::roster::Seat;
@@ -21,10 +24,48 @@ use crate::target::Vantage;
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Longest name of a node or a pod.
 const LONGEST_NAME: usize = 253;
+/// Of the agents that wait for another plan so many are told in a second: each of them takes its
+/// plan to be made, and then fetches it.
+const TOLD_PER_SECOND: usize = 1000;
+/// The last agent's turn comes no later than this after a change.
+const LONGEST_TURN: Duration = Duration::from_secs(10);
 
 /// Answers agents.
 #[derive(Debug, Clone)]
-pub(super) struct Desk(pub(super) Arc<Shared>);
+pub(super) struct Desk {
+    shared: Arc<Shared>,
+    /// Polls under way.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// A poll that is under way, counted while it is.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+
+    fn all(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How long after a change the agent in `seat` is told, one of `waiting`: a few of them at once, a
+/// fleet one after the other.
+fn turn(seat: &Seat, waiting: usize) -> Duration {
+    let all = Duration::from_secs_f64(waiting as f64 / TOLD_PER_SECOND as f64).min(LONGEST_TURN);
+    let mut hasher = DefaultHasher::new();
+    seat.hash(&mut hasher);
+    all.mul_f64(hasher.finish() as f64 / u64::MAX as f64)
+}
 
 /// Who an agent is: `node`, `vantage` and `pod` of the query.
 pub(super) fn asker(query: &str) -> Result<Seat, String> {
@@ -52,6 +93,10 @@ enum Found {
 }
 
 impl Desk {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, waiting: Arc::default() }
+    }
+
     async fn plan(&self, peer: Peer, request: &Request<Bytes>) -> Response<Bytes> {
         let seat = match asker(request.uri().query().unwrap_or_default()) {
             Ok(seat) => seat,
@@ -59,24 +104,23 @@ impl Desk {
         };
         let held = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
         let deadline = Instant::now() + wait(request);
-        let mut planned = self.0.planned.clone();
+        let mut planned = self.shared.planned.clone();
+        let waiting = Waiting::enter(&self.waiting);
         let answer = loop {
             planned.borrow_and_update();
-            let found = self.0.find(&seat, Some(&peer));
+            let found = self.shared.find(&seat, Some(&peer));
             let news = match &found {
                 Found::Agent { revision, .. } => held != Some(print_revision(revision).as_str()),
                 Found::Elsewhere => true,
                 Found::Unsynced | Found::Unknown => false,
             };
-            let over = !news && {
-                let changed = tokio::time::timeout_at(deadline, planned.changed()).await;
-                !matches!(changed, Ok(Ok(())))
-            };
-            if news || over {
+            if news || !matches!(timeout_at(deadline, planned.changed()).await, Ok(Ok(()))) {
                 break told(&found, news, &seat);
             }
+            let turn = Instant::now() + turn(&seat, waiting.all());
+            sleep_until(turn.min(deadline)).await;
         };
-        self.0.metrics.plan_served(answer.status().as_u16());
+        self.shared.metrics.plan_served(answer.status().as_u16());
         answer
     }
 }
@@ -90,11 +134,18 @@ fn told(found: &Found, news: bool, seat: &Seat) -> Response<Bytes> {
         text(StatusCode::NOT_MODIFIED, "")
     };
     let headers = answer.headers_mut();
+    headers.insert(CONTROLLERS_HEADER, listed(planned.controllers()));
     headers.insert(ETAG, print_revision(revision).parse().expect("hexadecimal digits"));
     if news {
         headers.insert(CONTENT_TYPE, "application/json".parse().expect("a valid value"));
     }
     answer
+}
+
+fn listed(controllers: &[SocketAddr]) -> HeaderValue {
+    let all = controllers.iter().take(MAX_CONTROLLERS).map(ToString::to_string);
+    let all: Vec<String> = all.collect();
+    all.join(",").parse().expect("addresses are ASCII")
 }
 
 impl Service for Desk {
@@ -178,4 +229,44 @@ fn text(status: StatusCode, body: impl Into<String>) -> Response<Bytes> {
     let mut answer = Response::new(Bytes::from(body.into()));
     *answer.status_mut() = status;
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(agents: usize) -> Vec<Duration> {
+        let seats = (0..agents).map(|index| Seat {
+            node: format!("node-{}", index / 2),
+            vantage: Vantage::ALL[index % 2],
+            pod: format!("meshprobe-agent-{index:05x}"),
+        });
+        let mut turns: Vec<Duration> = seats.map(|seat| turn(&seat, agents)).collect();
+        turns.sort_unstable();
+        turns
+    }
+
+    #[test]
+    fn a_few_agents_are_told_at_once() {
+        assert!(turns(10).iter().all(|turn| *turn <= Duration::from_millis(10)));
+    }
+
+    #[test]
+    fn ten_thousand_agents_are_told_one_after_the_other_within_ten_seconds() {
+        let turns = turns(10_000);
+        assert!(turns.iter().all(|turn| *turn <= LONGEST_TURN));
+        for second in 0..10 {
+            let (from, to) = (Duration::from_secs(second), Duration::from_secs(second + 1));
+            let told = turns.iter().filter(|turn| (from..to).contains(*turn)).count();
+            assert!((800..1_200).contains(&told), "{told} in second {second}");
+        }
+    }
+
+    #[test]
+    fn who_waits_no_more_is_not_counted() {
+        let count = AtomicUsize::new(0);
+        let first = Waiting::enter(&count);
+        drop(Waiting::enter(&count));
+        assert_eq!(first.all(), 1);
+    }
 }

@@ -12,7 +12,7 @@ use crate::target::ProbeKind;
 /// Targets of one agent that are kept.
 const MOST_TARGETS: usize = 2000;
 
-/// What a target showed in the newest window in which it was attempted.
+/// What a target showed in the newest window in which an attempt began, or that none has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sighting {
     /// The target, by its name within the agent's plan.
@@ -51,7 +51,12 @@ impl Sighting {
         }
     }
 
-    /// The verdict of all attempts together: violated when any was, else met when any was.
+    /// Whether any attempt has ended.
+    pub fn attempted(&self) -> bool {
+        self.verdicts.total() > 0
+    }
+
+    /// The verdict of the window: violated when any attempt was, else met when any was.
     pub fn verdict(&self) -> Verdict {
         self.verdicts.overall()
     }
@@ -73,7 +78,7 @@ impl Sighting {
 /// The window under way counts: what breaks now is not to wait for its end.
 pub(super) fn sightings(observations: &[Observation]) -> Vec<Sighting> {
     let mut latest: BTreeMap<&str, &Observation> = BTreeMap::new();
-    for observation in observations.iter().filter(|it| it.verdicts.total() > 0) {
+    for observation in observations {
         let name = observation.name();
         let Some(seen) = latest.get_mut(name) else {
             if latest.len() < MOST_TARGETS {
@@ -135,5 +140,12 @@ mod tests {
         let json = serde_json::to_value(&seen[0]).expect("it has a form");
         assert_eq!(json["window_start"], "2026-01-01T00:00:10Z");
         assert_eq!(json["verdicts"]["met"], 2);
+    }
+
+    #[test]
+    fn a_target_without_attempts_is_kept_and_inconclusive() {
+        let body = observation("peer/a", "2026-01-01T00:00:10Z", 0);
+        let seen = seen(&format!("[{}]", body.replace(r#""met":2"#, r#""met":0"#)));
+        assert_eq!((seen[0].attempted(), seen[0].verdict()), (false, Verdict::Inconclusive));
     }
 }

@@ -20,6 +20,8 @@ use crate::target::Vantage;
 const FRESH: Duration = Duration::from_secs(60);
 /// Targets of a row that are named one by one.
 const NAMED: usize = 5;
+/// What stands for a reason where no attempt has ended: a gap must not read as a good sign.
+pub const NO_RESULT: &str = "no_result";
 
 /// What a controller knows of the whole fleet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -127,7 +129,7 @@ pub struct Unmet {
     pub expect: Expected,
     /// Its verdict.
     pub verdict: Verdict,
-    /// Why, when attempts failed.
+    /// Why: a reason of failure, or [`NO_RESULT`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -171,7 +173,7 @@ impl Shared {
                 pod: agent.pod.name.clone(),
             };
             let entry = self.roster.look(&seat, Entry::clone);
-            let lately = || sightings(&self.evidence.of(&seat.source(), (now - FRESH).into()));
+            let lately = || sightings(&self.evidence.latest(&seat.source()));
             let told = seen(&seat, entry.as_ref(), now, lately, only.is_some());
             agents.entry(&agent.pod.node).or_default().push(told);
         }
@@ -241,11 +243,16 @@ fn rows(sightings: &[Sighting]) -> Vec<Row> {
                 target: sighting.target.clone(),
                 expect: sighting.expect,
                 verdict,
-                reason: sighting.reason().map(str::to_owned),
+                reason: reason(sighting),
             });
         }
     }
     rows.into_values().collect()
+}
+
+fn reason(sighting: &Sighting) -> Option<String> {
+    let reason = if sighting.attempted() { sighting.reason() } else { Some(NO_RESULT) };
+    reason.map(str::to_owned)
 }
 
 fn remark(object: &ObjectRef, reason: &str, message: &str) -> Remark {
@@ -303,6 +310,24 @@ mod tests {
         let stale = told(61, true);
         assert_eq!((stale.link, stale.rows.len()), (Link::Lost, 0), "connected, and silent");
         assert_eq!(told(20, false).link, Link::Lost);
+    }
+
+    #[test]
+    fn a_target_that_was_not_attempted_is_a_gap_in_its_row() {
+        let sighting = |target: &str, met| Sighting {
+            target: target.to_owned(),
+            probe: ProbeKind::Http,
+            expect: Expected::Reply,
+            window_start: OffsetDateTime::UNIX_EPOCH,
+            window_seconds: 10,
+            verdicts: Verdicts { met, ..Verdicts::default() },
+            reasons: BTreeMap::new(),
+            latency_seconds: None,
+        };
+        let rows = rows(&[sighting("peer/a", 3), sighting("peer/b", 0)]);
+        assert_eq!((rows.len(), rows[0].verdict()), (1, Verdict::Inconclusive));
+        let [unmet] = &rows[0].unmet[..] else { panic!("{rows:?}") };
+        assert_eq!((unmet.target.as_str(), unmet.reason.as_deref()), ("peer/b", Some(NO_RESULT)));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::cluster::{
 };
 use crate::discovery::choose::{Chosen, ChosenPort, choose, reference};
 use crate::discovery::endpoints;
-use crate::discovery::enrolment::{self, USE_WAYPOINT};
+use crate::discovery::enrolment::{self, GATEWAY_NAME, USE_WAYPOINT, USE_WAYPOINT_NAMESPACE};
+use crate::discovery::labels;
 use crate::discovery::reduce::{PodSeen, Slice};
 use crate::discovery::seen::Seen;
 use crate::discovery::settings::Settings;
@@ -18,6 +19,9 @@ use crate::target::Vantage;
 
 /// Label of agents' pods: `ambient` or `plain`.
 pub const VANTAGE: &str = "meshprobe.dev/vantage";
+
+/// The most pods of one waypoint that are kept.
+const MOST_WAYPOINT_PODS: usize = 16;
 
 /// A cluster, and the namespaces whose pods must be watched to know it.
 #[derive(Debug)]
@@ -32,6 +36,13 @@ pub struct Assembled {
 /// until it is.
 pub fn assemble(seen: &Seen, settings: &Settings) -> Assembled {
     let Chosen { ports, mut namespaces, mut findings } = choose(seen, settings);
+    labels::unknown(seen, settings, &namespaces, &mut findings);
+    // Whose pods must be known as well.
+    let waypoints: BTreeSet<String> =
+        ports.iter().filter_map(|port| waypoint(seen, port)).map(|(place, _)| place).collect();
+    let room = settings.limits.namespaces.saturating_sub(namespaces.len());
+    namespaces.extend(waypoints.difference(&namespaces.clone()).take(room).cloned());
+    // The gate asks for them, whatever else is called.
     namespaces.extend(settings.pods_of.iter().cloned());
     let services = services(seen, settings, ports, &mut findings);
     let peer_authentications = peer_authentications(seen, &mut findings);
@@ -116,14 +127,15 @@ fn services(
         });
         let endpoints =
             endpoints::spread(found.collect(), settings.limits.endpoints, &chosen, findings);
-        let own = chosen.waypoint.as_deref();
-        let labels = seen.namespaces.find("", &namespace).map(|namespace| &namespace.labels);
+        let waypoint = waypoint(seen, &chosen);
+        let pods = waypoint.as_ref().map(|(place, name)| waypoint_pods(seen, place, name));
         services.push(Service {
             cluster_ip: chosen.cluster_ip,
             port: chosen.port.number,
             path: chosen.path,
             endpoints,
-            waypoint: enrolment::waypoint(own, labels.unwrap_or(&Labels::new())),
+            waypoint: waypoint.map(|(_, name)| name),
+            waypoint_pods: pods.unwrap_or_default(),
             namespace,
             name,
         });
@@ -132,6 +144,30 @@ fn services(
         (&one.namespace, &one.name, one.port).cmp(&(&other.namespace, &other.name, other.port))
     });
     services
+}
+
+/// Namespace and name of the waypoint of a Service.
+fn waypoint(seen: &Seen, chosen: &ChosenPort) -> Option<(String, String)> {
+    let nothing = Labels::new();
+    let own = &chosen.object.namespace;
+    let labels = seen.namespaces.find("", own).map_or(&nothing, |namespace| &namespace.labels);
+    let name = enrolment::waypoint(chosen.waypoint.as_deref(), labels)?;
+    // The two labels are a pair: those of one object.
+    let place = match &chosen.waypoint {
+        Some(_) => chosen.waypoint_namespace.as_ref(),
+        None => labels.get(USE_WAYPOINT_NAMESPACE),
+    };
+    Some((place.unwrap_or(own).clone(), name))
+}
+
+/// The ready pods of waypoint `name`, a few of them.
+fn waypoint_pods(seen: &Seen, namespace: &str, name: &str) -> Vec<Pod> {
+    let watched = seen.pods.get(namespace).into_iter();
+    let pods = watched.flat_map(|watched| watched.objects().values());
+    let of_it = |pod: &&PodSeen| {
+        pod.pod.ready && pod.pod.labels.get(GATEWAY_NAME).is_some_and(|is| is == name)
+    };
+    pods.filter(of_it).take(MOST_WAYPOINT_PODS).map(|pod| placed(seen, pod)).collect()
 }
 
 /// What is known of a namespace, once it was listed or it is settled that it may not be.

@@ -36,6 +36,8 @@ pub(super) struct ChosenPort {
     pub(super) path: String,
     /// The Service's own waypoint label.
     pub(super) waypoint: Option<String>,
+    /// And the one that says where the waypoint is.
+    pub(super) waypoint_namespace: Option<String>,
     rank: Rank,
 }
 
@@ -147,6 +149,7 @@ fn claimed(
                 port: port.clone(),
                 path,
                 waypoint: service.waypoint.clone(),
+                waypoint_namespace: service.waypoint_namespace.clone(),
                 rank: claim.rank,
             };
             taken.insert(port.number, (chosen, claim));

@@ -7,6 +7,10 @@ use crate::cluster::{Enrolment, Labels, Redirection};
 pub const DATAPLANE_MODE: &str = "istio.io/dataplane-mode";
 /// Label of namespaces, Services and pods: a waypoint's name, or `none`.
 pub const USE_WAYPOINT: &str = "istio.io/use-waypoint";
+/// Label beside it: where the waypoint is, when that is not the object's own namespace.
+pub const USE_WAYPOINT_NAMESPACE: &str = "istio.io/use-waypoint-namespace";
+/// Label of a waypoint's pods: its name.
+pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// Annotation that istio-cni sets on a pod whose traffic it captures.
 pub const REDIRECTION: &str = "ambient.istio.io/redirection";
 /// Annotation of a pod with a sidecar.

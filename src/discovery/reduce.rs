@@ -20,6 +20,8 @@ pub struct PodSeen {
     pub excluded: bool,
     /// On the host's network.
     pub host_network: bool,
+    /// `metadata.uid`.
+    pub uid: Option<String>,
 }
 
 /// An EndpointSlice.
@@ -50,7 +52,7 @@ pub fn namespace(object: core::Namespace) -> Namespace {
         let domain = key.split_once('/').map_or("", |(domain, _)| domain);
         domain == "istio.io" || domain.ends_with(".istio.io") || key == "istio-injection"
     });
-    Namespace { labels }
+    Namespace { labels, uid: object.metadata.uid }
 }
 
 /// What decides how a pod is reached; `None` for one that has no address or no node yet, and for
@@ -79,7 +81,7 @@ pub fn pod(object: core::Pod) -> Option<PodSeen> {
     };
     let host_network = spec.host_network == Some(true);
     let excluded = host_network || annotations.contains_key(SIDECAR);
-    Some(PodSeen { pod, excluded, host_network })
+    Some(PodSeen { pod, excluded, host_network, uid: metadata.uid })
 }
 
 /// How far a DaemonSet of the data plane got; `None` for any other.

@@ -6,7 +6,7 @@ use http::uri::PathAndQuery;
 use k8s_openapi::api::core::v1 as core;
 
 use crate::cluster::Labels;
-use crate::discovery::enrolment::USE_WAYPOINT;
+use crate::discovery::enrolment::{USE_WAYPOINT, USE_WAYPOINT_NAMESPACE};
 use crate::discovery::reduce::value;
 use crate::discovery::settings::{PortRef, Selection};
 use crate::discovery::text::quoted;
@@ -43,6 +43,8 @@ pub struct ServiceSeen {
     pub mistakes: Vec<String>,
     /// Its label `istio.io/use-waypoint`.
     pub waypoint: Option<String>,
+    /// Its label `istio.io/use-waypoint-namespace`.
+    pub waypoint_namespace: Option<String>,
     /// The entries of the configuration that choose it, by index.
     pub selected: Vec<usize>,
 }
@@ -100,6 +102,7 @@ pub fn any_service(object: core::Service, selections: &[Selection]) -> Option<Se
         path,
         mistakes,
         waypoint: labels.get(USE_WAYPOINT).cloned(),
+        waypoint_namespace: labels.get(USE_WAYPOINT_NAMESPACE).cloned(),
         selected: (0..).zip(selections).filter(|(_, is)| chosen(is)).map(|(at, _)| at).collect(),
         uid: metadata.uid,
     })

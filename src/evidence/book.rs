@@ -17,6 +17,20 @@ const MOST_BYTES: usize = 8 * 1024 * 1024;
 /// By how many seconds an agent's clock may be off before its times are mended.
 const CLOSE: i64 = 5;
 
+/// Windows that began longer ago are not kept, however seldom a target is asked, seconds.
+const LONGEST: i64 = 24 * 3600;
+
+/// What an agent tells at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Telling<'a> {
+    /// Windows; who they are from is not taken from them.
+    pub observations: &'a [Observation],
+    /// Whether they are of all its paths: one that is not among them has left.
+    pub whole: bool,
+    /// The time by its own clock, if it tells that.
+    pub as_of: Option<OffsetDateTime>,
+}
+
 /// What became of what an agent told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Heard {
@@ -27,10 +41,18 @@ pub struct Heard {
     pub refused: usize,
 }
 
+/// The windows of one path.
+#[derive(Debug, Default)]
+struct Kept {
+    ring: Ring,
+    /// Whether the agent asks this no more: what was seen counts until it is too old.
+    left: bool,
+}
+
 /// What one agent told.
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    rings: BTreeMap<Named, Ring>,
+    rings: BTreeMap<Named, Kept>,
     bytes: usize,
     heard: Option<OffsetDateTime>,
     /// Seconds by which its clock is ahead.
@@ -40,17 +62,20 @@ pub(super) struct Book {
 impl Book {
     pub(super) fn hear(
         &mut self,
-        observations: &[Observation],
+        telling: Telling<'_>,
         paths: &Paths,
         windows: u32,
-        as_of: Option<OffsetDateTime>,
         now: OffsetDateTime,
     ) -> Heard {
+        let Telling { observations, whole, as_of } = telling;
         self.heard = Some(now);
         let ahead = as_of.map_or(0, |as_of| (as_of - now).whole_seconds());
         // A second more or less is the way here, and times that are told must not move with it.
         if (ahead - self.ahead).abs() > CLOSE {
             self.ahead = ahead;
+        }
+        if whole {
+            self.rings.values_mut().for_each(|kept| kept.left = true);
         }
         let mut heard = Heard::default();
         for observation in observations {
@@ -71,23 +96,25 @@ impl Book {
         let now = self.own(now);
         let start = told.window_start.unix_timestamp();
         let future = start > now + CLOSE;
-        let oldest = oldest(now, windows, told.window_seconds);
-        let start = u32::try_from(start).ok().filter(|at| !future && *at >= oldest);
+        let old = start < now - LONGEST;
+        let start = u32::try_from(start).ok().filter(|_| !future && !old);
         let Some(start) = start.filter(|_| self.bytes < MOST_BYTES) else { return false };
         let known =
             self.rings.get_key_value(told.name()).is_some_and(|(named, _)| named.0.is(told));
         if !known && !self.meet(told, paths) {
             return false;
         }
-        let ring = self.rings.get_mut(told.name()).expect("it is met");
-        let before = ring.bytes();
+        let kept = self.rings.get_mut(told.name()).expect("it is met");
+        kept.left = false;
+        let before = kept.ring.bytes();
+        let ring = &mut kept.ring;
         let slice = Slice {
             start,
             verdicts: told.verdicts,
             reasons: told.reasons.clone(),
             digest: told.digest.clone().filter(|digest| digest.count() > 0),
         };
-        ring.tell(&slice, oldest);
+        ring.tell(&slice, windows as usize);
         self.bytes = self.bytes + ring.bytes() - before;
         true
     }
@@ -95,22 +122,24 @@ impl Book {
     /// Makes room for the path of `told`, in the place of another of that name.
     fn meet(&mut self, told: &Observation, paths: &Paths) -> bool {
         if let Some(other) = self.rings.remove(told.name()) {
-            self.bytes -= other.bytes();
+            self.bytes -= other.ring.bytes();
         }
         let fits = self.rings.len() < MOST_PATHS;
         let Some(path) = Path::of(told).filter(|_| fits) else { return false };
-        self.rings.insert(Named(paths.shared(path)), Ring::default());
+        self.rings.insert(Named(paths.shared(path)), Kept::default());
         true
     }
 
-    /// Drops windows, and paths, that are too old at `now`.
+    /// Drops windows, and paths, that are too old at `now`: a path that left has as long as the
+    /// windows of one that is asked all the time.
     pub(super) fn prune(&mut self, windows: u32, now: OffsetDateTime) {
         let now = self.own(now);
-        self.rings.retain(|named, ring| {
-            let seconds = named.0.window_seconds;
-            ring.prune(oldest(now, windows, seconds.into()))
+        self.rings.retain(|named, kept| {
+            let recent = i64::from(windows) * i64::from(named.0.window_seconds);
+            let age = if kept.left { recent } else { LONGEST };
+            kept.ring.prune(u32::try_from((now - age).max(0)).unwrap_or(u32::MAX))
         });
-        self.bytes = self.rings.values().map(Ring::bytes).sum();
+        self.bytes = self.rings.values().map(|kept| kept.ring.bytes()).sum();
     }
 
     /// When it was last heard.
@@ -130,11 +159,21 @@ impl Book {
         since: OffsetDateTime,
         mut each: impl FnMut(Observation),
     ) {
-        for (Named(path), ring) in &self.rings {
+        for (Named(path), Kept { ring, .. }) in &self.rings {
             for slice in ring.since(self.first(path, since)) {
                 each(self.observation(source, path, slice, path.window_seconds.into()));
             }
         }
+    }
+
+    /// The newest window of each path that the agent asks.
+    pub(super) fn latest(&self, source: &Source) -> Vec<Observation> {
+        let asked = self.rings.iter().filter(|(_, kept)| !kept.left);
+        let last = asked.filter_map(|(Named(path), kept)| {
+            let slice = kept.ring.last()?;
+            Some(self.observation(source, path, slice, path.window_seconds.into()))
+        });
+        last.collect()
     }
 
     /// Gives each path's windows that ended at `since` or later as one.
@@ -144,7 +183,7 @@ impl Book {
         since: OffsetDateTime,
         mut each: impl FnMut(Observation),
     ) {
-        for (Named(path), ring) in &self.rings {
+        for (Named(path), Kept { ring, .. }) in &self.rings {
             let mut sum: Option<(Slice, u32)> = None;
             for slice in ring.since(self.first(path, since)) {
                 let end = slice.start + path.window_seconds;
@@ -201,12 +240,6 @@ impl Book {
     fn own(&self, time: OffsetDateTime) -> i64 {
         time.unix_timestamp().saturating_add(self.ahead)
     }
-}
-
-/// The earliest start of a window that is kept at `now`.
-fn oldest(now: i64, windows: u32, window_seconds: u64) -> u32 {
-    let kept = i64::from(windows).saturating_mul(window_seconds.try_into().unwrap_or(i64::MAX));
-    u32::try_from(now.saturating_sub(kept).max(0)).unwrap_or(u32::MAX)
 }
 
 fn added(mut sum: Slice, other: Slice) -> Slice {

@@ -30,16 +30,12 @@ pub(super) struct Ring(Vec<u8>);
 const ROOM: usize = 32;
 
 impl Ring {
-    /// Takes in `slice` in the place of an older telling of the same window, and drops windows
-    /// that started before `oldest`.
-    pub(super) fn tell(&mut self, slice: &Slice, oldest: u32) {
+    /// Takes in `slice` in the place of an older telling of the same window, and drops the oldest
+    /// windows beyond `most`.
+    pub(super) fn tell(&mut self, slice: &Slice, most: usize) {
         let record = written(slice);
         let mut at = self.0.len()..self.0.len();
-        let mut dropped = 0;
         for (start, place) in self.places() {
-            if start < oldest {
-                dropped = place.end;
-            }
             if start >= slice.start {
                 at = place.start..if start == slice.start { place.end } else { place.start };
                 break;
@@ -50,7 +46,9 @@ impl Ring {
             self.0.reserve_exact(length - self.0.len() + ROOM);
         }
         self.0.splice(at, record);
-        self.0.drain(..dropped);
+        let beyond = self.places().count().saturating_sub(most);
+        let end = self.places().take(beyond).last().map_or(0, |(_, place)| place.end);
+        self.0.drain(..end);
     }
 
     /// Drops windows that started before `oldest`; whether any is left.
@@ -68,6 +66,11 @@ impl Ring {
     pub(super) fn since(&self, since: u32) -> impl Iterator<Item = Slice> {
         let recent = self.places().filter(move |(start, _)| *start >= since);
         recent.map(|(_, place)| read(&self.0[place]))
+    }
+
+    /// The newest window.
+    pub(super) fn last(&self) -> Option<Slice> {
+        self.places().last().map(|(_, place)| read(&self.0[place]))
     }
 
     /// What it takes, bytes.
@@ -186,9 +189,10 @@ mod tests {
         ) {
             let (mut ring, mut expected) = (Ring::default(), BTreeMap::new());
             for slice in &told {
-                ring.tell(slice, 0);
+                ring.tell(slice, usize::MAX);
                 expected.insert(slice.start, slice.clone());
             }
+            prop_assert_eq!(ring.last(), expected.values().last().cloned());
             let all: Vec<Slice> = ring.since(0).collect();
             prop_assert_eq!(&all, &expected.values().cloned().collect::<Vec<_>>());
             let recent: Vec<Slice> = ring.since(oldest).collect();
@@ -199,17 +203,20 @@ mod tests {
         }
 
         #[test]
-        fn what_is_too_old_goes_with_the_next_telling(
+        fn the_oldest_go_when_there_are_too_many(
             told in prop::collection::vec(slice(), 1..60),
-            oldest in 0u32..200,
+            most in 1usize..10,
         ) {
-            let (mut ring, mut other) = (Ring::default(), Ring::default());
-            for slice in told.iter().filter(|slice| slice.start >= oldest) {
-                ring.tell(slice, oldest);
+            let (mut ring, mut all) = (Ring::default(), BTreeMap::new());
+            for slice in told {
+                ring.tell(&slice, most);
+                all.insert(slice.start, slice);
+                while all.len() > most {
+                    all.pop_first();
+                }
+                let kept: Vec<Slice> = ring.since(0).collect();
+                prop_assert_eq!(kept, all.values().cloned().collect::<Vec<_>>());
             }
-            told.iter().for_each(|slice| other.tell(slice, 0));
-            other.prune(oldest);
-            prop_assert_eq!(ring.since(0).collect::<Vec<_>>(), other.since(0).collect::<Vec<_>>());
         }
     }
 

@@ -10,7 +10,7 @@ use crate::expectation::Expectation;
 use crate::fleet::document::{Defaults, Peer, Question, Target};
 use crate::fleet::name::subject_name;
 use crate::fleet::unknown::UnknownReason;
-use crate::spec::HttpUrl;
+use crate::spec::{HBONE_PORT, HttpUrl};
 use crate::target::{Endpoint, TargetName, Via};
 
 /// The label that Istio's injector puts on pods with a sidecar.
@@ -139,10 +139,19 @@ impl Target {
 
 /// HBONE to the pod with `spiffe_id`, a certificate shown.
 pub(super) fn tunnel(spiffe_id: String) -> Question {
-    Question::Hbone { credentialed: true, tls: Peer { spiffe_id, min_remaining: None } }
+    let tls = Peer { spiffe_id, min_remaining: None };
+    Question::Hbone { credentialed: true, peer: None, tls }
+}
+
+/// The same to a waypoint, which leads on to where CONNECT names.
+pub(super) fn through(waypoint: IpAddr, spiffe_id: String) -> Question {
+    let tls = Peer { spiffe_id, min_remaining: None };
+    let peer = Some(SocketAddr::new(waypoint, HBONE_PORT));
+    Question::Hbone { credentialed: true, peer, tls }
 }
 
 /// HBONE without a certificate: only the peer's own is looked at.
 pub(super) fn certificate(spiffe_id: String) -> Question {
-    Question::Hbone { credentialed: false, tls: Peer { spiffe_id, min_remaining: Some(0.1) } }
+    let tls = Peer { spiffe_id, min_remaining: Some(0.1) };
+    Question::Hbone { credentialed: false, peer: None, tls }
 }

@@ -17,12 +17,14 @@ use crate::tls;
 /// The version of the document that this program writes.
 pub const VERSION: u32 = 1;
 
-/// A plan. Equal plans have equal bytes and one revision.
+/// A plan. Equal plans have equal bytes and one revision; those that differ in `controllers` alone
+/// have one revision, too.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
     /// [`VERSION`].
     pub version: u32,
-    /// A hash of all the rest, 32 hexadecimal digits: the ETag.
+    /// A hash of all the rest but `controllers`, 32 hexadecimal digits: the ETag. Where controllers
+    /// are changes with each restart of one, and nothing that is probed with it.
     pub revision: String,
     /// The rest.
     #[serde(flatten)]
@@ -126,6 +128,9 @@ pub enum Question {
     Hbone {
         /// Whether a certificate is shown.
         credentialed: bool,
+        /// A waypoint; else port 15008 of the address is the peer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<SocketAddr>,
         /// Who the peer must be.
         tls: Peer,
     },
@@ -195,7 +200,8 @@ fn optional_duration<S: Serializer>(
 impl Plan {
     /// The plan of `body`, with its revision.
     pub fn new(body: Body) -> Self {
-        let bytes = json(&(VERSION, &body));
+        let Body { node, vantage, pod, grace_seconds, controllers: _, config } = &body;
+        let bytes = json(&(VERSION, node, vantage, pod, grace_seconds, config));
         let mut revision = tls::sha256(&bytes);
         revision.truncate(32);
         Self { version: VERSION, revision, body }

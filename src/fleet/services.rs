@@ -10,10 +10,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::cluster::mtls::Policies;
-use crate::cluster::{Agent, Endpoint, ObjectRef, Service};
+use crate::cluster::{Agent, Endpoint, ObjectRef, Pod, Service};
 use crate::fleet::Settings;
 use crate::fleet::answer::{
-    Answer, from_the_mesh, is_tunnelled, plaintext, spiffe_id, target, tunnel, url,
+    Answer, from_the_mesh, is_tunnelled, plaintext, spiffe_id, target, through, tunnel, url,
 };
 use crate::fleet::budget::Share;
 use crate::fleet::document::{Question, Target};
@@ -91,6 +91,14 @@ pub(super) struct Services<'a> {
     pub(super) agents: [usize; 2],
 }
 
+/// A port of a service with what is ready behind it, by name of the pod.
+struct Front<'a> {
+    service: &'a Service,
+    /// As in the names of targets.
+    name: &'a str,
+    endpoints: BTreeMap<&'a str, &'a Endpoint>,
+}
+
 impl Services<'_> {
     pub(super) fn build(&mut self, services: &[Service]) -> Vec<Called> {
         let mut sorted: Vec<&Service> = services.iter().collect();
@@ -154,23 +162,17 @@ impl Services<'_> {
             self.leave_out(service, None, UnknownReason::BadAddress);
             return None;
         }
-        let whole = whole.flatten();
-        let ambient = self.by_ambient(service, name, whole.clone(), &endpoints);
-        Some((ambient, self.by_plain(service, name, whole, &endpoints)))
+        let (whole, front) = (whole.flatten(), Front { service, name, endpoints });
+        Some((self.by_ambient(&front, whole.clone()), self.by_plain(&front, whole)))
     }
 
-    fn by_ambient(
-        &mut self,
-        service: &Service,
-        name: &str,
-        whole: Option<Target>,
-        endpoints: &BTreeMap<&str, &Endpoint>,
-    ) -> Asked {
+    fn by_ambient(&mut self, front: &Front<'_>, whole: Option<Target>) -> Asked {
+        let service = front.service;
         let mut asked = Asked { whole, pods: Vec::new() };
-        for (pod, endpoint) in endpoints {
+        for (pod, endpoint) in &front.endpoints {
             match from_the_mesh(&endpoint.pod, endpoint.target_port, self.policies) {
                 Answer::Reply if service.cluster_ip.is_none() => {
-                    let open = in_the_open(service, name, pod, endpoint);
+                    let open = front.in_the_open(pod, endpoint);
                     asked.pods.extend(open.map(|open| (score(&[pod]), vec![open])));
                 }
                 Answer::Reply => {}
@@ -184,14 +186,10 @@ impl Services<'_> {
         asked
     }
 
-    fn by_plain(
-        &mut self,
-        service: &Service,
-        name: &str,
-        whole: Option<Target>,
-        endpoints: &BTreeMap<&str, &Endpoint>,
-    ) -> Asked {
+    fn by_plain(&mut self, front: &Front<'_>, whole: Option<Target>) -> Asked {
+        let Front { service, name, endpoints } = front;
         let mut asked = Asked::default();
+        asked.pods.extend(self.through_waypoint(service, name));
         let (mut replies, mut denials) = (0, 0);
         for (pod, endpoint) in endpoints {
             let mut answer = plaintext(&endpoint.pod, endpoint.target_port, self.policies);
@@ -201,7 +199,7 @@ impl Services<'_> {
             let id = spiffe_id(&endpoint.pod, &self.settings.trust_domain);
             let id = id.filter(|_| is_tunnelled(&endpoint.pod) && service.waypoint.is_none());
             let control = target_name(&["hbone-service/", name, "/", pod]);
-            let open = in_the_open(service, name, pod, endpoint);
+            let open = front.in_the_open(pod, endpoint);
             let mut targets = Vec::new();
             match answer {
                 Answer::Reply => {
@@ -231,6 +229,19 @@ impl Services<'_> {
         asked
     }
 
+    /// What goes to a Service by way of its waypoint, as ztunnel sends it: the Service's own address
+    /// in CONNECT (Istio: HBONE to a waypoint). What the waypoint's policies answer is a reply.
+    fn through_waypoint(&self, service: &Service, name: &str) -> Vec<(u64, Vec<Target>)> {
+        let address = service.cluster_ip.and_then(|ip| url(ip, service.port, &service.path));
+        let asked = |pod: &Pod| {
+            let id = spiffe_id(pod, &self.settings.trust_domain)?;
+            let name = target_name(&["waypoint/", name, "/", &pod.name]);
+            let asked = target(name, address.clone()?, through(pod.ip, id)).via(Via::Hbone);
+            Some((score(&[&pod.name]), vec![asked]))
+        };
+        service.waypoint_pods.iter().filter_map(asked).collect()
+    }
+
     fn leave_out(&mut self, service: &Service, vantage: Option<Vantage>, reason: UnknownReason) {
         let name = printable(&format!("{}/{}:{}", service.namespace, service.name, service.port));
         let why = match reason {
@@ -241,7 +252,7 @@ impl Services<'_> {
             }
             UnknownReason::Waypoint => {
                 "it is behind a waypoint, whose policies say what plaintext past it meets: it is \
-                 called from inside the mesh only"
+                 called from inside the mesh and, where the waypoint's pods are known, by HBONE"
             }
             UnknownReason::Sidecar => {
                 "a pod behind it has a sidecar under STRICT, whose denial has no control"
@@ -272,11 +283,13 @@ impl Services<'_> {
     }
 }
 
-fn in_the_open(service: &Service, name: &str, pod: &str, endpoint: &Endpoint) -> Option<Target> {
-    let address = url(endpoint.pod.ip, endpoint.target_port, &service.path)?;
-    let name = target_name(&["service/", name, "/", pod]);
-    let open = target(name, address, Question::Http {}).via(Via::PodIp);
-    Some(of(open, service).on(&endpoint.pod.node))
+impl Front<'_> {
+    fn in_the_open(&self, pod: &str, endpoint: &Endpoint) -> Option<Target> {
+        let address = url(endpoint.pod.ip, endpoint.target_port, &self.service.path)?;
+        let name = target_name(&["service/", self.name, "/", pod]);
+        let open = target(name, address, Question::Http {}).via(Via::PodIp);
+        Some(of(open, self.service).on(&endpoint.pod.node))
+    }
 }
 
 /// What is observed of `target` is observed of `service`.

@@ -20,7 +20,7 @@ use crate::config::{Identity, ResponderConfig};
 use crate::flow::FleetFlows;
 use crate::lab::address::Addresses;
 use crate::lab::ca::Authority;
-use crate::lab::cell::{Cell, From, Node};
+use crate::lab::cell::{Cell, From, Node, Row};
 use crate::lab::conditions;
 use crate::lab::fault::Fault;
 use crate::lab::istiod::{Istiod, Setup, Tokens};
@@ -412,11 +412,15 @@ fn run_here(plans: Vec<plan::Plan>, exported: Option<&Path>) -> anyhow::Result<V
     Ok(here)
 }
 
-/// Writes `plan` as the configuration of an agent outside this process.
+/// Writes `plan` as the configuration of an agent outside this process, without the row that asks
+/// istiod by name: such an agent has the resolv.conf of this machine, which knows no lab.
 fn export(directory: &Path, plan: &plan::Plan) -> anyhow::Result<()> {
     let path = directory.join(format!("{}-{}.yaml", plan.node, plan.from));
+    let by_name = format!("  - {{ name: {},", Row::PlainIstiodName.target());
+    let lines = plan.yaml.lines().filter(|line| !line.starts_with(&by_name));
+    let yaml: String = lines.flat_map(|line| [line, "\n"]).collect();
     std::fs::create_dir_all(directory)
-        .and_then(|()| std::fs::write(&path, &plan.yaml))
+        .and_then(|()| std::fs::write(&path, yaml))
         .with_context(|| format!("--export: {}", path.display()))
 }
 

@@ -68,7 +68,7 @@ impl Ztunnel {
                 doors.push((Kind::Plaintext(pod.ip, port), SocketAddr::new(pod.ip, port)));
             }
         }
-        Self::open(world, authority, timing, Place::Loopback, &doors)
+        Self::open(world, authority, timing, Place::Loopback, Arc::default(), &doors)
     }
 
     /// The part of a ztunnel that is in one pod's network namespace, which the calling thread must
@@ -83,13 +83,24 @@ impl Ztunnel {
         authority: Arc<Authority>,
         timing: Timing,
     ) -> anyhow::Result<Self> {
+        Self::start_in_pod_counting(pod, world, authority, timing, Arc::default()).await
+    }
+
+    /// The same as a part of the ztunnel whose counters `stats` are.
+    pub async fn start_in_pod_counting(
+        pod: IpAddr,
+        world: Arc<World>,
+        authority: Arc<Authority>,
+        timing: Timing,
+        stats: Arc<Stats>,
+    ) -> anyhow::Result<Self> {
         let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let doors = [
             (Kind::Hbone(pod), any(HBONE_PORT)),
             (Kind::RedirectedIn(pod), any(INBOUND_PORT)),
             (Kind::RedirectedOut(pod), any(OUTBOUND_PORT)),
         ];
-        Self::open(world, authority, timing, Place::Namespace, &doors)
+        Self::open(world, authority, timing, Place::Namespace, stats, &doors)
     }
 
     fn open(
@@ -97,9 +108,10 @@ impl Ztunnel {
         authority: Arc<Authority>,
         timing: Timing,
         place: Place,
+        stats: Arc<Stats>,
         doors: &[(Kind, SocketAddr)],
     ) -> anyhow::Result<Self> {
-        let state = State::new(world, Credentials::new(authority), timing, place);
+        let state = State::new(world, Credentials::new(authority), timing, place, stats);
         let end = state.stop.clone().drop_guard();
         let ztunnel = Self { state: Arc::new(state), doors: Mutex::default(), _end: end };
         let sweep = pool::sweep(Arc::clone(&ztunnel.state));

@@ -91,15 +91,15 @@ impl ControllerMetrics {
         counter(&self.0, &labelled(names::WINDOWS_PULLED, "result", result)).increment(1);
     }
 
+    /// So many of the windows that an agent told were not taken in.
+    pub fn windows_refused(&self, count: u64) {
+        counter(&self.0, &Key::from_static_name(names::WINDOWS_REFUSED)).increment(count);
+    }
+
     /// A plain agent's flows were pulled, or it did not tell them.
     pub fn flows_pulled(&self, good: bool) {
         let result = if good { "success" } else { "failure" };
         counter(&self.0, &labelled(names::FLOWS_PULLED, "result", result)).increment(1);
-    }
-
-    /// So many of the windows that an agent told were not taken in.
-    pub fn windows_refused(&self, count: u64) {
-        counter(&self.0, &Key::from_static_name(names::WINDOWS_REFUSED)).increment(count);
     }
 
     /// The fleet as it is now.

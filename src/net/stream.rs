@@ -178,15 +178,25 @@ impl AsyncRead for Stream {
         loop {
             ready!(shared.socket.poll_read_ready(context))?;
             let unfilled = buffer.initialize_unfilled();
-            match shared.socket.try_io(Interest::READABLE, || shared.receive(unfilled)) {
-                Ok(bytes) => {
-                    buffer.advance(bytes);
-                    return Poll::Ready(Ok(()));
+            let mut drained = 0;
+            let result = shared.socket.try_io(Interest::READABLE, || {
+                let bytes = shared.receive(unfilled)?;
+                if (1..unfilled.len()).contains(&bytes) {
+                    // A short read emptied the socket: saying so now saves the read that would
+                    // only find out, and what arrives later makes it ready again (epoll(7), Q9).
+                    drained = bytes;
+                    return Err(io::ErrorKind::WouldBlock.into());
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(bytes)
+            });
+            match result {
+                Ok(bytes) => buffer.advance(bytes),
+                Err(_) if drained > 0 => buffer.advance(drained),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Poll::Ready(Err(error)),
             }
+            return Poll::Ready(Ok(()));
         }
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{ETAG, HeaderValue, IF_NONE_MATCH};
 use http::{Request, Response, StatusCode};
 use meshprobe::channel::{Bounds, Key, Listener, Peer, Peers};
+use meshprobe::config::CONTROLLERS_HEADER;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Controller {
     pub(crate) address: SocketAddr,
     plan: Arc<watch::Sender<(String, String)>>,
+    named: Arc<watch::Sender<Option<SocketAddr>>>,
     /// What was asked last.
     pub(crate) asked: watch::Receiver<Option<String>>,
     peers: Peers,
@@ -33,22 +35,33 @@ impl Controller {
         let address = listener.local_addr().expect("bound");
         let (plan, _) = watch::channel(plan.sent());
         let plan = Arc::new(plan);
+        let named = Arc::<watch::Sender<Option<SocketAddr>>>::default();
+        let naming = Arc::clone(&named);
         let (asking, asked) = watch::channel(None);
         let (peers, stop) = (listener.peers(), CancellationToken::new());
         let (plans, asking) = (Arc::clone(&plan), Arc::new(asking));
         let service = move |_: Peer, request: Request<Bytes>| {
             let (plans, asking) = (plans.subscribe(), Arc::clone(&asking));
+            let naming = naming.subscribe();
             async move {
                 asking.send_replace(Some(request.uri().to_string()));
-                answer(plans, &request).await
+                tokio::select! {
+                    plan = answer(plans, &request) => plan,
+                    unchanged = naming_only(naming) => unchanged,
+                }
             }
         };
         let running = tokio::spawn(listener.run(service, stop.clone()));
-        Self { address, plan, asked, peers, stop, running }
+        Self { address, plan, named, asked, peers, stop, running }
     }
 
     pub(crate) fn give(&self, plan: &Plan) {
         self.plan.send_replace(plan.sent());
+    }
+
+    /// Tells that another controller is at `address`, without another plan.
+    pub(crate) fn name(&self, address: SocketAddr) {
+        self.named.send_replace(Some(address));
     }
 
     pub(crate) async fn asks(&self, path: &str) -> Response<Bytes> {
@@ -82,6 +95,14 @@ async fn answer(
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(ETAG, HeaderValue::from_str(&tag).expect("a tag"));
     response
+}
+
+/// That there is no other plan, and where controllers are once that was told.
+async fn naming_only(mut named: watch::Receiver<Option<SocketAddr>>) -> Response<Bytes> {
+    let named = named.wait_for(Option::is_some).await.expect("the test is not over");
+    let address = named.expect("waited for").to_string();
+    let response = Response::builder().status(StatusCode::NOT_MODIFIED);
+    response.header(CONTROLLERS_HEADER, address).body(Bytes::new()).expect("a response")
 }
 
 /// The plan of node-1, plain.

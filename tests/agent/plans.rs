@@ -192,6 +192,22 @@ async fn controllers_that_the_plan_names_are_found_without_any_name() {
 }
 
 #[tokio::test]
+async fn controllers_that_move_are_found_without_another_plan() {
+    let server = http("200 OK", "").await.to_string();
+    let second = Controller::start(None, None, &Plan::new("r2", one("b", &server)));
+    let first = Controller::start(None, None, &Plan::new("r1", one("a", &server)));
+    let mut agent = agent(&first).await;
+    assert!(take(&mut agent).await);
+    first.name(second.address);
+    let connected = |page: &str| value(page, "meshprobe_controllers_connected", &[]);
+    while connected(&metrics(&agent).await) != Some(2.0) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(names(&agent), ["own", "a"]);
+    agent.stop(GRACE).await;
+}
+
+#[tokio::test]
 async fn a_restart_begins_with_the_last_good_plan() {
     let directory = tempfile::tempdir().expect("a directory");
     let cache = directory.path().join("plan.json");

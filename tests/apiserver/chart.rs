@@ -94,18 +94,23 @@ pub(crate) async fn workload(client: &Client, kind: &str, namespace: &str, name:
     serde_json::to_value(object).expect("an object")
 }
 
-/// Both agents of node `index`, from the templates of the chart's DaemonSets.
+/// Both agents of node `index`.
 async fn run_agents(client: &Client, index: usize) {
     for (namespace, host) in AGENTS {
-        let daemon_set = workload(client, "DaemonSet", namespace, "meshprobe-agent").await;
-        let name = format!("meshprobe-agent-{index}");
-        let mut pod = pod_of(&daemon_set, &name, &node_name(index));
-        if namespace == "meshprobe-ambient" {
-            pod["metadata"]["annotations"] = json!({ REDIRECTION: "enabled" });
-        }
-        pod["status"] = running(&address(index, host));
-        apply(client, &pod).await;
+        run_agent(client, namespace, index, &address(index, host)).await;
     }
+}
+
+/// The agent of node `index` that is in `namespace`, from the template of the chart's DaemonSet.
+pub(crate) async fn run_agent(client: &Client, namespace: &str, index: usize, ip: &str) {
+    let daemon_set = workload(client, "DaemonSet", namespace, "meshprobe-agent").await;
+    let name = format!("meshprobe-agent-{index}");
+    let mut pod = pod_of(&daemon_set, &name, &node_name(index));
+    if namespace == "meshprobe-ambient" {
+        pod["metadata"]["annotations"] = json!({ REDIRECTION: "enabled" });
+    }
+    pod["status"] = running(ip);
+    apply(client, &pod).await;
 }
 
 /// Changes fields of an object by a JSON merge patch.

@@ -30,6 +30,7 @@ pub(crate) struct ControlPlane {
     _etcd: Daemon,
     etcd_port: u16,
     port: u16,
+    services: &'static str,
     pki: Pki,
     kubeconfig: PathBuf,
     dir: TempDir,
@@ -38,6 +39,11 @@ pub(crate) struct ControlPlane {
 impl ControlPlane {
     /// Starts both, and returns when `/readyz` says ok.
     pub(crate) async fn start() -> Self {
+        Self::start_with("10.96.0.0/16").await
+    }
+
+    /// The same, with ClusterIPs of `services`.
+    pub(crate) async fn start_with(services: &'static str) -> Self {
         let dir = temp_dir();
         let pki = Pki::create(&dir);
         let (etcd_port, port) = (free_port(), free_port());
@@ -50,7 +56,7 @@ impl ControlPlane {
         // JSON is YAML: kubectl reads it too.
         let kubeconfig = write_file(&dir, "admin.kubeconfig", text);
         let mut plane =
-            Self { apiserver: None, _etcd: etcd, etcd_port, port, pki, kubeconfig, dir };
+            Self { apiserver: None, _etcd: etcd, etcd_port, port, services, pki, kubeconfig, dir };
         plane.start_apiserver(port).await;
         plane
     }
@@ -162,7 +168,7 @@ impl ControlPlane {
             // It wants an address that is not loopback, and would write it into the endpoints of
             // Service `kubernetes`.
             .args(["--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none"])
-            .arg("--service-cluster-ip-range=10.96.0.0/16")
+            .arg(format!("--service-cluster-ip-range={}", self.services))
             .args(["--authorization-mode=RBAC", "--anonymous-auth=false"])
             // As every cluster with a CNI plugin in a DaemonSet.
             .arg("--allow-privileged=true")

@@ -38,13 +38,18 @@ pub(crate) struct Controlled {
 
 impl Controlled {
     pub(crate) async fn start(plane: &ControlPlane) -> Self {
+        Self::start_with(plane, "[{ namespace: default, name: nowhere }]").await
+    }
+
+    /// The same, that is to call `services`.
+    pub(crate) async fn start_with(plane: &ControlPlane, services: &str) -> Self {
         let dir = temp_dir();
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (api, channel) = (loopback(free_port()), loopback(free_port()));
         let key = write_file(&dir, "key", SECRET);
         let config = format!(
             "listen: {api}\nchannel: {{ listen: \"{channel}\", key: {key:?} }}\n\
-             services: [{{ namespace: default, name: nowhere }}]\n"
+             services: {services}\n"
         );
         let config = write_file(&dir, "controller.yaml", config);
         let token = plane.token("meshprobe-plain", "meshprobe-controller").await;
@@ -58,6 +63,13 @@ impl Controlled {
         Self { api, channel, dir, daemon }
     }
 
+    /// A page of the API.
+    pub(crate) async fn page(&self, path: &str) -> String {
+        let (status, body) = fetch(self.api, path).await.expect("an answer");
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
     pub(crate) async fn dial(&self, secret: &str) -> Result<Peer, Fault> {
         let key = Key::load(&write_file(&self.dir, "dialled-with", secret)).expect("a key");
         let deadline = Instant::now() + PATIENCE;
@@ -68,15 +80,18 @@ impl Controlled {
         self.api
     }
 
-    pub(crate) async fn nodes(&self, path: &str) -> Value {
-        let (status, body) = fetch(self.api, path).await.expect("an answer");
-        assert_eq!(status, 200, "{body}");
-        serde_json::from_str(&body).expect("JSON")
+    /// What `--server` takes.
+    pub(crate) fn server(&self) -> String {
+        format!("http://{}", self.api)
     }
 
-    fn check(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn nodes(&self, path: &str) -> Value {
+        serde_json::from_str(&self.page(path).await).expect("JSON")
+    }
+
+    pub(crate) fn check(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_meshprobe"));
-        command.args(["check", "--server", &format!("http://{}", self.api)]).args(arguments);
+        command.args(["check", "--server", &self.server()]).args(arguments);
         command.output().expect("the binary")
     }
 }
@@ -233,6 +248,22 @@ async fn strangers_get_no_plan() {
     let request = request.body(Bytes::new()).expect("a request");
     let answer = peer.ask(request, Instant::now() + PATIENCE, 1 << 20).await.expect("an answer");
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn another_key_is_taken_up_without_a_restart() {
+    let (plane, _) = mesh(1).await;
+    let controlled = Controlled::start(&plane).await;
+    let early = controlled.dial(SECRET).await.expect("the same key");
+    let other = "another secret of thirty-two bytes";
+    write_file(&controlled.dir, "key", other);
+    let late = eventually("the other key", PATIENCE, || async {
+        let peer = controlled.dial(other).await.ok()?;
+        ask(&peer, PLAIN, None).await.ok()
+    });
+    assert_eq!(late.await.status(), StatusCode::OK);
+    let still = ask(&early, PLAIN, None).await.expect("who was in stays in");
+    assert_eq!(still.status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::chart::{AGENTS, change, grow, install, mesh};
 use super::control_plane::ControlPlane;
-use super::objects::{apply, delete, namespace, node, peer_authentication};
-use super::seed::{ZONES, install_istio_kinds, node_name, node_pods, plant};
+use super::objects::{Pod, apply, delete, namespace, node, peer_authentication, service_account};
+use super::seed::{ZONES, address, install_istio_kinds, node_name, node_pods, plant};
 use super::watching::Watching;
 
 #[tokio::test]
@@ -155,6 +155,35 @@ async fn wishes_that_cannot_be_met_are_told_and_cost_nothing_else() {
     change(&client, &prometheus, &annotate("9090")).await;
     let mended = watching.until("the mended one", |it| it.services.len() == 2).await;
     assert_eq!(mended.findings, []);
+}
+
+#[tokio::test]
+async fn a_waypoint_in_another_namespace_is_found_by_its_pods() {
+    let (plane, client) = mesh(2).await;
+    let mut watching = Watching::start(&plane).await;
+    watching.until("the frontend", |it| it.services.len() == 1).await;
+    apply(&client, &namespace("gates", json!({}))).await;
+    apply(&client, &service_account("gates", "wide")).await;
+    let waypoint = Pod {
+        namespace: "gates",
+        name: "wide-1".to_owned(),
+        node: node_name(0),
+        ip: address(0, 15),
+        service_account: "wide",
+        labels: json!({ "gateway.networking.k8s.io/gateway-name": "wide" }),
+        captured: false,
+    };
+    apply(&client, &waypoint.object()).await;
+    let labels =
+        json!({ "istio.io/use-waypoint": "wide", "istio.io/use-waypoint-namespace": "gates" });
+    let frontend = service_named("default", "mirai-frontend");
+    change(&client, &frontend, &json!({ "metadata": { "labels": labels } })).await;
+    let cluster = watching.until("its pod", |it| !it.services[0].waypoint_pods.is_empty()).await;
+    let service = &cluster.services[0];
+    assert_eq!(service.waypoint.as_deref(), Some("wide"));
+    let [pod] = &service.waypoint_pods[..] else { panic!("{service:?}") };
+    assert_eq!((pod.name.as_str(), pod.service_account.as_str()), ("wide-1", "wide"));
+    assert_eq!(cluster.findings, []);
 }
 
 fn find<'a>(cluster: &'a Cluster, name: &str) -> Option<&'a PeerAuthentication> {

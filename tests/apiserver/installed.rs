@@ -28,11 +28,47 @@ const AT_ONCE: usize = 16;
 async fn the_chart_is_applied_and_applied_again_without_a_change() {
     let plane = ControlPlane::start().await;
     install_istio_kinds(&plane.admin().await).await;
-    let everything = ["--set", "channelKey.value=0123456789abcdef0123456789abcdef"];
+    let everything = [
+        "--set",
+        "channelKey.value=0123456789abcdef0123456789abcdef,authorizationPolicy.enabled=true",
+    ];
     install(&plane, &everything);
     let objects = good(&render(&everything));
+    // What the kinds do not know would be pruned on the way in.
+    for kind in ["PeerAuthentication", "AuthorizationPolicy"] {
+        assert!(objects.contains(&format!("kind: {kind}\n")), "{objects}");
+    }
     let again = kubectl(&plane, &["diff", "--server-side", "-f", "-"], objects.as_bytes());
     assert_eq!(good(&again), "");
+}
+
+#[tokio::test]
+async fn the_optional_policy_lets_anybody_call_agents_on_their_ports_and_no_others() {
+    let plane = ControlPlane::start().await;
+    let client = plane.admin().await;
+    install_istio_kinds(&client).await;
+    install(&plane, &["--set", "authorizationPolicy.enabled=true"]);
+    let policy = json!({
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": { "namespace": "meshprobe-ambient", "name": "meshprobe-agent" },
+    });
+    let held = api_of(&client, &policy).get("meshprobe-agent").await.expect("the chart makes it");
+    let spec = &held.data["spec"];
+    assert_eq!(spec["action"], "ALLOW");
+    let rules = json!([{ "to": [{ "operation": { "ports": ["9850", "9851", "9852"] } }] }]);
+    assert_eq!(spec["rules"], rules);
+    let agents = workload(&client, "DaemonSet", "meshprobe-ambient", "meshprobe-agent").await;
+    let labels = &agents["spec"]["template"]["metadata"]["labels"];
+    let selected = spec["selector"]["matchLabels"].as_object().expect("labels");
+    assert!(!selected.is_empty());
+    for (key, value) in selected {
+        assert_eq!(labels[key], *value, "{key}");
+    }
+    let container = &agents["spec"]["template"]["spec"]["containers"][0];
+    let ports = container["ports"].as_array().expect("a list");
+    let ports: Vec<_> = ports.iter().map(|port| port["containerPort"].to_string()).collect();
+    assert_eq!(ports, ["9850", "9851", "9852"]);
 }
 
 #[tokio::test]

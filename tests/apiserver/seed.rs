@@ -26,17 +26,22 @@ const NAMESPACES: [(&str, Option<&str>); 5] = [
     ("kube-system", None),
 ];
 
-/// The CustomResourceDefinition of PeerAuthentications; returns when they can be listed.
+/// The CustomResourceDefinitions of Istio's policies; returns when they can be listed.
 pub(crate) async fn install_istio_kinds(client: &Client) {
-    let definition: Value =
-        serde_saphyr::from_str(include_str!("peerauthentications.yaml")).expect("good YAML");
-    apply(client, &definition).await;
-    let any = json!({ "apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication" });
-    let api: Api<DynamicObject> = api_of(client, &any);
-    eventually("the new kind", NEW_KIND_LIMIT, || async {
-        api.list(&Default::default()).await.ok()
-    })
-    .await;
+    let kinds = [
+        ("PeerAuthentication", include_str!("peerauthentications.yaml")),
+        ("AuthorizationPolicy", include_str!("authorizationpolicies.yaml")),
+    ];
+    for (kind, definition) in kinds {
+        let definition: Value = serde_saphyr::from_str(definition).expect("good YAML");
+        apply(client, &definition).await;
+        let any = json!({ "apiVersion": "security.istio.io/v1", "kind": kind });
+        let api: Api<DynamicObject> = api_of(client, &any);
+        eventually("the new kind", NEW_KIND_LIMIT, || async {
+            api.list(&Default::default()).await.ok()
+        })
+        .await;
+    }
 }
 
 /// Fills an empty cluster of `nodes` nodes, at most 250.

@@ -83,7 +83,7 @@ async fn another_key_holds_for_whoever_dials_after_it() {
     let early = dial(address, Some(&key('a'))).await.expect("the same key");
     let accepted = listener.accept().await.expect("open").expect("the same key");
     let _stop = serve(&accepted, super::support::echo);
-    listener.rekey(Some(&key('b')), meshprobe::channel::Bounds::default());
+    listener.lock().rekey(Some(&key('b')));
     assert_key(&dial(address, Some(&key('a'))).await.expect_err("the old key"));
     dial(address, Some(&key('b'))).await.expect("the new key");
     assert_eq!(early.ask(get("/a"), soon(), BODY).await.expect("an answer").body(), "/a");

@@ -104,11 +104,13 @@ fn services() -> impl Strategy<Value = Vec<Service>> {
         path(),
         vec(endpoint, 0..6),
         waypoint,
+        vec(pod(), 0..3),
     );
-    let service =
-        service.prop_map(|(namespace, name, cluster_ip, port, path, endpoints, waypoint)| {
-            Service { namespace, name, cluster_ip, port, path, endpoints, waypoint }
-        });
+    let service = service.prop_map(|fields| {
+        let (namespace, name, cluster_ip, port, path, endpoints, waypoint, pods) = fields;
+        let waypoint_pods = if waypoint.is_some() { pods } else { Vec::new() };
+        Service { namespace, name, cluster_ip, port, path, endpoints, waypoint, waypoint_pods }
+    });
     vec(service, 0..6)
 }
 
@@ -207,8 +209,8 @@ fn add(load: &mut Load, plan: &Plan, services: &[String]) {
             Question::Http {} | Question::Hbone { .. } => {
                 let name = target.name.as_str();
                 let service = services.iter().find(|service| {
-                    let rest =
-                        name.strip_prefix("hbone-service/").or(name.strip_prefix("service/"));
+                    let prefixes = ["hbone-service/", "service/", "waypoint/"];
+                    let rest = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
                     let rest = rest.and_then(|rest| rest.strip_prefix(service.as_str()));
                     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
                 });

@@ -157,6 +157,18 @@ fn the_revision_changes_with_the_plan_and_only_then() {
     assert_ne!(plan(&fleet(&other), Plain, "node-0").revision, before.revision);
 }
 
+#[test]
+fn where_controllers_are_is_told_and_makes_no_other_plan() {
+    let before = plan(&fleet(&shop()), Plain, "node-0");
+    let mut moved = shop();
+    moved.controllers[0].set_port(1);
+    let fleet = fleet(&moved);
+    let after = plan(&fleet, Plain, "node-0");
+    assert_eq!(after.revision, before.revision);
+    assert_ne!(after.body.controllers, before.body.controllers);
+    assert_eq!(after.body.controllers, fleet.controllers());
+}
+
 fn reasons(fleet: &Fleet) -> Vec<(&str, &str, Option<Vantage>)> {
     let told = fleet.unknown().iter();
     told.map(|u| (u.reason.as_str(), u.object.name.as_str(), u.vantage)).collect()
@@ -241,6 +253,34 @@ fn behind_a_waypoint_a_service_is_called_from_the_mesh_only() {
         assert_eq!(web(&fleet, Ambient).len(), 1);
         assert_eq!(web(&fleet, Plain), Vec::<String>::new());
     }
+}
+
+#[test]
+fn a_known_waypoint_is_gone_through_with_the_services_own_address() {
+    let mut cluster = shop();
+    let service = &mut cluster.services[0];
+    service.waypoint = Some("waypoint".to_owned());
+    let mut waypoint = pod("shop", "waypoint-1", "node-1", ip(0x0003_0001));
+    waypoint.service_account = "waypoint".to_owned();
+    service.waypoint_pods = vec![waypoint];
+    let at = service.cluster_ip.expect("it has one");
+    let fleet = fleet(&cluster);
+    let name = "waypoint/shop/web:80/waypoint-1";
+    let told = plan(&fleet, Plain, "node-0");
+    let found = told.body.config.targets.iter().find(|target| target.name.as_str() == name);
+    let sent = serde_json::to_value(found.expect("it is asked")).expect("JSON");
+    assert_eq!(sent["address"], format!("http://{at}/"));
+    let peer = serde_json::json!({
+        "credentialed": true,
+        "peer": "10.3.0.1:15008",
+        "tls": { "spiffe_id": "spiffe://cluster.local/ns/shop/sa/waypoint" },
+    });
+    assert_eq!((&sent["hbone"], &sent["via"]), (&peer, &"hbone".into()));
+    read(&told).expect("an agent reads it");
+    // What plaintext past it meets is still nobody's to say.
+    assert_eq!(reasons(&fleet), [("Waypoint", "web", Some(Plain))]);
+    let ambient = plan(&fleet, Ambient, "node-0").body.config.targets;
+    assert!(ambient.iter().all(|target| target.name.as_str() != name));
 }
 
 #[test]

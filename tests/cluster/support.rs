@@ -53,6 +53,7 @@ pub(super) fn service(namespace: &str, name: &str, pods: Vec<(Pod, u16)>) -> Ser
         path: "/".to_owned(),
         endpoints: pods.into_iter().map(endpoint).collect(),
         waypoint: None,
+        waypoint_pods: Vec::new(),
     }
 }
 

@@ -229,3 +229,38 @@ fn a_services_waypoint_is_its_own_before_its_namespaces() {
         assert_eq!(world.cluster().services[0].waypoint.as_deref(), expected);
     }
 }
+
+#[test]
+fn the_pods_of_a_services_waypoint_are_those_of_its_name_in_its_namespace() {
+    let of_gateway = |namespace: &str, name: &str, gateway: &str| {
+        let mut pod = pod(namespace, name, "node-a", "10.0.0.9");
+        pod["metadata"]["labels"] = json!({ "gateway.networking.k8s.io/gateway-name": gateway });
+        pod
+    };
+    let elsewhere = json!({
+        "istio.io/use-waypoint": "wide", "istio.io/use-waypoint-namespace": "gates",
+    });
+    for (labels, expected) in [
+        (json!({ "istio.io/use-waypoint": "wide" }), ["wide-1"].as_slice()),
+        (elsewhere, &["wide-2"]),
+        (json!({ "istio.io/use-waypoint": "none" }), &[]),
+    ] {
+        let mut value = service_with("cart", json!({ "meshprobe.dev/probe": "true" }), &[("", 80)]);
+        value["metadata"]["labels"] = labels;
+        let mut unready = of_gateway("shop", "wide-0", "wide");
+        unready["status"]["conditions"][0]["status"] = json!("False");
+        let here =
+            [unready, of_gateway("shop", "wide-1", "wide"), of_gateway("shop", "n", "narrow")];
+        // The namespace's label is for the namespace's own.
+        let other = json!({ "istio.io/use-waypoint-namespace": "nowhere" });
+        let world = World::new(Settings::default())
+            .namespaces(&[namespace("shop", other)])
+            .services(&[value])
+            .behind("shop", &here, &[])
+            .behind("gates", &[of_gateway("gates", "wide-2", "wide")], &[]);
+        let cluster = world.cluster();
+        let pods = &cluster.services[0].waypoint_pods;
+        let names: Vec<_> = pods.iter().map(|pod| pod.name.as_str()).collect();
+        assert_eq!(names, expected);
+    }
+}

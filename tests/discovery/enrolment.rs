@@ -1,5 +1,6 @@
 use meshprobe::cluster::{Enrolment, Redirection};
 use meshprobe::discovery::Settings;
+use meshprobe::target::Vantage;
 use serde_json::{Value, json};
 
 use super::support::{World, namespace, pod};
@@ -96,4 +97,36 @@ fn a_pod_that_is_being_deleted_is_not_ready() {
     });
     assert!(!deleted.expect("it has an address").pod.ready);
     assert!(agent(json!({}), |_| {}).expect("it has an address").pod.ready);
+}
+
+#[test]
+fn labels_that_mean_nothing_are_told_on_their_objects() {
+    let mut agent = pod("meshprobe-plain", "agent-1", "node-a", "10.0.0.1");
+    agent["metadata"]["uid"] = json!("uid-agent-1");
+    agent["metadata"]["labels"] =
+        json!({ "meshprobe.dev/vantage": "side\nways", "istio.io/dataplane-mode": "Ambient" });
+    let world = World::new(Settings::default())
+        .namespaces(&[
+            namespace("meshprobe-ambient", json!({ "istio.io/dataplane-mode": "on" })),
+            // Nobody is called there.
+            namespace("elsewhere", json!({ "istio.io/dataplane-mode": "on" })),
+        ])
+        .agents("meshprobe-plain", &[agent]);
+    let cluster = world.cluster();
+    let told: Vec<_> = cluster
+        .findings
+        .iter()
+        .map(|it| (it.reason.as_str(), it.object.kind.as_str(), it.object.name.as_str()))
+        .collect();
+    let expected = [
+        ("BadLabel", "Namespace", "meshprobe-ambient"),
+        ("BadLabel", "Pod", "agent-1"),
+        ("BadLabel", "Pod", "agent-1"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(cluster.findings[1].object.uid.as_deref(), Some("uid-agent-1"));
+    assert!(cluster.findings.iter().all(|it| !it.message.contains('\n')));
+    // The namespace says which side it is.
+    assert_eq!(cluster.agents[0].vantage, Vantage::Plain);
+    assert_eq!(cluster.agents[0].pod.wanted, Enrolment::None);
 }

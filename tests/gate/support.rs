@@ -231,7 +231,7 @@ fn cluster() -> Cluster {
     let at = |last, port| SocketAddr::from(([10, 96, 0, last], port));
     let nodes = NODES.map(|node| (node.to_owned(), Node { zone: None, ready: true }));
     let ambient = Labels::from([("istio.io/dataplane-mode".to_owned(), "ambient".to_owned())]);
-    let namespace = |name: &str, labels| (name.to_owned(), Namespace { labels });
+    let namespace = |name: &str, labels| (name.to_owned(), Namespace { labels, uid: None });
     let frontend = pod("default", "mirai-frontend", Enrolment::Ambient);
     let agents = NODES.into_iter().flat_map(|node| {
         Vantage::ALL.map(|vantage| Agent {
@@ -258,6 +258,7 @@ fn cluster() -> Cluster {
             path: "/".to_owned(),
             endpoints: vec![Endpoint { pod: frontend, target_port: 8080 }],
             waypoint: None,
+            waypoint_pods: Vec::new(),
         }],
         coredns: ControlPlane {
             service: Some(at(10, 53)),

@@ -1,10 +1,12 @@
 //! Network namespaces joined by a bridge, one per pod, each with a thread that lives in it.
 //!
 //! Needs `unshare` (util-linux), `ip` (iproute2) and `iptables`, and root or unprivileged user
-//! namespaces. Everything vanishes with the process.
+//! namespaces. Everything vanishes with the process. Addresses are of 198.18.0.0/15, which RFC 2544
+//! sets aside for tests.
+#![allow(dead_code, reason = "each test needs another part of it")]
 
 use std::future::Future;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::process::Command;
 use std::sync::mpsc;
@@ -17,12 +19,19 @@ use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 /// Says to a process of this binary that it is the one inside.
 const INSIDE: &str = "MESHPROBE_TEST_IN_NAMESPACE";
 
+/// The first three octets of pods' addresses.
+const PODS: [u8; 3] = [198, 18, 0];
+
+/// The address of whoever is in the process's own namespace, as pods see it.
+pub(crate) const OUTSIDE: Ipv4Addr = address(1);
+
 /// Runs `body` as the test `name` in a process of its own, in fresh network (and, without root,
-/// user) namespaces.
-pub(crate) fn isolated(name: &str, body: impl AsyncFnOnce()) {
+/// user) namespaces; gives what it printed, and nothing inside.
+pub(crate) fn isolated(name: &str, body: impl AsyncFnOnce()) -> String {
     if std::env::var_os(INSIDE).is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        return runtime.expect("a runtime").block_on(body());
+        runtime.expect("a runtime").block_on(body());
+        return String::new();
     }
     let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
     let mut command = Command::new("unshare");
@@ -40,6 +49,13 @@ pub(crate) fn isolated(name: &str, body: impl AsyncFnOnce()) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!stderr.contains("unshare:"), "network namespaces are needed here: {stderr}");
     assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}{stderr}");
+    stdout.into_owned()
+}
+
+/// The address of pod `number`.
+pub(crate) const fn address(number: u8) -> Ipv4Addr {
+    let [a, b, c] = PODS;
+    Ipv4Addr::new(a, b, c, number)
 }
 
 /// Runs `line`, split at blanks, in the namespace of the calling thread.
@@ -57,13 +73,13 @@ pub(crate) fn run(line: &str) {
 pub(crate) fn bridge() {
     run("ip link set lo up");
     run("ip link add br0 type bridge");
-    run("ip addr add 10.77.0.1/24 dev br0");
+    run(&format!("ip addr add {OUTSIDE}/24 dev br0"));
     run("ip link set br0 up");
 }
 
 type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
-/// A network namespace at 10.77.0.`number`, with a thread in it that runs what it is given.
+/// A network namespace at [`address`] `number`, with a thread in it that runs what it is given.
 pub(crate) struct Pod {
     number: u8,
     jobs: tokio_mpsc::UnboundedSender<Job>,
@@ -89,14 +105,14 @@ impl Pod {
         run(&format!("ip link set v{number} master br0 up"));
         let pod = Self { number, jobs };
         pod.command("ip link set lo up").await;
-        pod.command(&format!("ip addr add 10.77.0.{number}/24 dev eth0")).await;
+        pod.command(&format!("ip addr add {}/24 dev eth0", pod.ip())).await;
         pod.command("ip link set eth0 up").await;
-        pod.command("ip route add default via 10.77.0.1").await;
+        pod.command(&format!("ip route add default via {OUTSIDE}")).await;
         pod
     }
 
     pub(crate) fn ip(&self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 77, 0, self.number)
+        address(self.number)
     }
 
     /// Runs `work` in the pod, on its own runtime.
@@ -168,5 +184,23 @@ impl Pod {
         ] {
             self.command(line).await;
         }
+    }
+
+    /// The rules by which its DNS goes to whoever listens on port 15053 in it.
+    pub(crate) async fn capture_dns(&self) {
+        let ours = "-m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15053";
+        for transport in ["udp", "tcp"] {
+            let rule = format!("OUTPUT 1 ! -d 127.0.0.1/32 -p {transport} --dport 53 {ours}");
+            self.command(&format!("iptables -w -t nat -I {rule}")).await;
+        }
+    }
+
+    /// kube-proxy's part: what goes to `service` ends at `endpoint`.
+    pub(crate) async fn forward(&self, transport: &str, service: SocketAddr, endpoint: SocketAddr) {
+        let (ip, port) = (service.ip(), service.port());
+        let rule = format!(
+            "OUTPUT -d {ip}/32 -p {transport} --dport {port} -j DNAT --to-destination {endpoint}"
+        );
+        self.command(&format!("iptables -w -t nat -A {rule}")).await;
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::links::Links;
 use super::{Settings, scattered};
-use crate::agent::admin::{JSON, told};
+use crate::agent::admin::{JSON, Page};
 use crate::channel::{Dialer, Fault, Key, Peer, Service};
 use crate::config::{AGENT_HEADER, PLAN_HEADER};
 use crate::window::AS_OF_HEADER;
@@ -99,27 +99,19 @@ impl Service for Answers {
 impl Answers {
     fn respond(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let text = "text/plain; charset=utf-8";
+        let (path, query) = (request.uri().path(), request.uri().query());
+        let pages = (&*self.0.window, &*self.0.flows);
         let mut as_of = None;
-        let (status, kind, body) = match (request.method(), request.uri().path()) {
-            (&Method::GET, "/v1/window") => {
-                match told(&self.0.window, request.uri().query(), SystemTime::now()) {
-                    Ok(told) => {
-                        as_of = Some(told.as_of);
-                        (StatusCode::OK, JSON, told.json)
-                    }
-                    Err((status, problem)) => (status, text, problem.into()),
+        let (status, kind, body) = match (request.method(), Page::at(path)) {
+            (&Method::GET, Some(page)) => match page.told(pages, query, SystemTime::now()) {
+                Ok(told) => {
+                    as_of = Some(told.as_of);
+                    (StatusCode::OK, JSON, told.json)
                 }
-            }
-            (&Method::GET, "/v1/flows") => match serde_json::to_vec(&self.0.flows.told()) {
-                Ok(json) => (StatusCode::OK, JSON, json),
-                Err(error) => {
-                    (StatusCode::INTERNAL_SERVER_ERROR, text, format!("{error}\n").into())
-                }
+                Err((status, problem)) => (status, text, problem.into()),
             },
-            (_, "/v1/window" | "/v1/flows") => {
-                (StatusCode::METHOD_NOT_ALLOWED, text, b"only GET\n".to_vec())
-            }
-            (_, path) => (StatusCode::NOT_FOUND, text, format!("{path}: not here\n").into()),
+            (_, Some(_)) => (StatusCode::METHOD_NOT_ALLOWED, text, b"only GET\n".to_vec()),
+            (_, None) => (StatusCode::NOT_FOUND, text, format!("{path}: not here\n").into()),
         };
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;

@@ -1,18 +1,19 @@
 //! Asks one controller at a time what the plan is, and waits with it for another one.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, Request, Response, StatusCode};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::links::Links;
-use super::{Known, Offer, Settings, scattered};
+use super::{Known, Offer, Settings, name, scattered};
 use crate::channel::{Fault, Peer};
-use crate::config::MAX_PLAN_BYTES;
+use crate::config::{CONTROLLERS_HEADER, MAX_CONTROLLERS, MAX_PLAN_BYTES};
 
 /// How long a controller is asked to wait for a change, seconds.
 const WAIT: u64 = 25;
@@ -27,6 +28,8 @@ pub(super) struct Poll {
     pub(super) settings: Arc<Settings>,
     pub(super) links: Links,
     pub(super) known: Known,
+    /// Where controllers are, by the last plan or answer.
+    pub(super) named: watch::Sender<Vec<SocketAddr>>,
     pub(super) offering: mpsc::Sender<Offer>,
 }
 
@@ -76,6 +79,9 @@ impl Poll {
     /// What is wrong with `response`, when it is neither a plan nor the word that there is no new
     /// one.
     async fn take(&self, response: Response<Bytes>) -> Option<String> {
+        if let Some(controllers) = controllers(&response) {
+            name(&self.named, &controllers);
+        }
         let confirmed = || self.settings.metrics.plan_confirmed(SystemTime::now());
         match response.status() {
             StatusCode::NOT_MODIFIED => {
@@ -101,5 +107,33 @@ impl Poll {
                 Some(format!("status {status}: {line}"))
             }
         }
+    }
+}
+
+/// Where controllers are, as an answer tells beside a plan or without one; nothing when it is
+/// garbled.
+fn controllers(response: &Response<Bytes>) -> Option<Vec<SocketAddr>> {
+    let text = response.headers().get(CONTROLLERS_HEADER)?.to_str().ok()?;
+    let listed = text.split(',').take(MAX_CONTROLLERS + 1).map(|address| address.trim().parse());
+    let all: Vec<SocketAddr> = listed.collect::<Result<_, _>>().ok()?;
+    (all.len() <= MAX_CONTROLLERS).then_some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(header: &str) -> Option<Vec<SocketAddr>> {
+        let response = Response::builder().header(CONTROLLERS_HEADER, header);
+        controllers(&response.body(Bytes::new()).expect("a response"))
+    }
+
+    #[test]
+    fn a_list_of_controllers_is_taken_as_a_whole_or_not_at_all() {
+        let two = ["192.0.2.1:9854", "[2001:db8::1]:9854"].map(|it| it.parse().expect("good"));
+        assert_eq!(told("192.0.2.1:9854, [2001:db8::1]:9854"), Some(two.to_vec()));
+        assert_eq!(told("192.0.2.1:9854,controller"), None);
+        assert_eq!(told(""), None);
+        assert_eq!(told(&vec!["192.0.2.1:9854"; MAX_CONTROLLERS + 1].join(",")), None);
     }
 }

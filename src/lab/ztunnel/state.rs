@@ -88,6 +88,7 @@ impl State {
         credentials: Credentials,
         timing: Timing,
         place: Place,
+        stats: Arc<Stats>,
     ) -> Self {
         let stop = CancellationToken::new();
         Self {
@@ -96,7 +97,7 @@ impl State {
             place,
             credentials,
             pool: Pool::default(),
-            stats: Arc::default(),
+            stats,
             tasks: TaskTracker::new(),
             draining: stop.child_token(),
             life: Mutex::new(stop.child_token()),

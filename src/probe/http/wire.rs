@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
@@ -22,6 +22,8 @@ use crate::probe::http::frames::Frames;
 /// is kept until it is read.
 const IDLE_FRAMES: u32 = 10_000;
 const HEADERS_WEIGH: u32 = 100;
+/// Bytes that may wait for a flush; HTTP/2's preface, settings and first HEADERS fit in.
+const WRITE_BUFFER: usize = 1024;
 
 /// A connection that an HTTP library owns.
 ///
@@ -37,7 +39,8 @@ pub(in crate::probe) struct Wire {
 #[derive(Debug)]
 enum Inner {
     Plain(Stream),
-    Tls(Box<TlsStream<Stream>>),
+    /// What is written between two flushes goes into as few records, and packets, as it can.
+    Tls(Box<BufWriter<TlsStream<Stream>>>),
     Carried(Pin<Box<dyn Carrier>>),
 }
 
@@ -80,7 +83,7 @@ impl Wire {
     /// A connection after its handshake.
     pub(in crate::probe) fn tls(stream: TlsStream<Stream>) -> Self {
         let stamps = stream.get_ref().0.stamps();
-        Self::new(Inner::Tls(Box::new(stream)), stamps)
+        Self::new(Inner::Tls(Box::new(BufWriter::with_capacity(WRITE_BUFFER, stream))), stamps)
     }
 
     /// A stream in the tunnel that `outer` watches.
@@ -214,7 +217,7 @@ impl AsyncRead for Wire {
         let room = buffer.remaining() > 0;
         let result = ready!(match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Inner::Tls(stream) => poll_record(stream, context, buffer),
+            Inner::Tls(stream) => poll_record(stream.get_mut(), context, buffer),
             Inner::Carried(stream) => stream.as_mut().poll_read(context, buffer),
         });
         let flood = self.note(&result, &buffer.filled()[before..], room);

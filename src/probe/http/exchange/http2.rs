@@ -28,7 +28,7 @@ pub(in crate::probe) struct Http2 {
 }
 
 impl Http2 {
-    /// Begins HTTP/2 on `wire`; the preface is sent, and nothing is awaited.
+    /// Begins HTTP/2 on `wire`. Nothing is awaited; over TLS the preface leaves with what follows.
     pub(in crate::probe) async fn begin(mut wire: Wire) -> Result<Self, Fault> {
         wire.watch_frames();
         let watch = wire.watch();
