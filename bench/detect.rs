@@ -88,7 +88,7 @@ impl Path {
         self.now += Duration::seconds(INTERVAL * (met + violated) as i64);
         self.told.window_start = self.now;
         self.told.verdicts = Verdicts { met, violated, inconclusive: 0 };
-        detector.take(&self.told, self.now)
+        detector.take(&self.told, self.now).failing
     }
 }
 

@@ -248,11 +248,15 @@ pub enum FindingReason {
     Forbidden,
     /// More was asked for than the bounds allow.
     TooMany,
+    /// A component of the mesh is broken.
+    IncidentOpened,
+    /// It is whole again.
+    IncidentClosed,
 }
 
 impl FindingReason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::ServiceNotFound,
         Self::PortNotFound,
         Self::NoEndpoints,
@@ -262,6 +266,8 @@ impl FindingReason {
         Self::Conflict,
         Self::Forbidden,
         Self::TooMany,
+        Self::IncidentOpened,
+        Self::IncidentClosed,
     ];
 
     /// The word of Events and, in its own case, of logs.
@@ -276,6 +282,8 @@ impl FindingReason {
             Self::Conflict => "Conflict",
             Self::Forbidden => "Forbidden",
             Self::TooMany => "TooMany",
+            Self::IncidentOpened => "IncidentOpened",
+            Self::IncidentClosed => "IncidentClosed",
         }
     }
 }

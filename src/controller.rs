@@ -5,6 +5,7 @@
 //! every replica watches the cluster and serves plans and `/v1/nodes` by itself, and only the
 //! holder of a Lease writes Events. The only role that talks to the Kubernetes API.
 
+pub mod analyse;
 mod api;
 mod collect;
 mod desk;
@@ -32,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::channel::{Bounds, Key, Listener};
-use crate::cluster::ObjectRef;
+use crate::cluster::{Finding, ObjectRef};
 use crate::config::{self, ControllerConfig, Mistake};
 use crate::discovery::events::{Count, Events};
 use crate::discovery::lease::{self, Election};
@@ -70,6 +71,7 @@ struct Shared {
     roster: Arc<Roster>,
     /// What agents told in the last few minutes.
     evidence: Arc<Evidence>,
+    analysis: analyse::Analysis,
     flows: flows::Told,
     gate: gate::Gate,
     revisions: Revisions,
@@ -104,13 +106,16 @@ impl Controller {
         let (planner, planned) =
             planner::planner(following.snapshots.clone(), fleet, Arc::clone(&roster));
         tasks.spawn(planner.run(stop.clone()));
-        let (leads, events) = announce(config, client, &following.snapshots, &tasks, &stop);
+        let analysis = analyse::Analysis::new();
+        let told = (following.snapshots.clone(), analysis.announced());
+        let (leads, events) = announce(config, client, told, &tasks, &stop);
         let shared = Arc::new(Shared {
             planned,
             snapshots: following.snapshots,
             watches: following.watches,
             roster,
             evidence: Arc::default(),
+            analysis,
             flows: flows::Told::default(),
             gate: gate::Gate::new(config),
             revisions: Revisions::default(),
@@ -128,6 +133,7 @@ impl Controller {
         tasks.spawn(collect::run(collecting.0, collecting.1, tasks.clone(), stop.clone()));
         let counting = (Arc::clone(&shared), peers.0.clone());
         tasks.spawn(flows::run(counting.0, counting.1, tasks.clone(), stop.clone()));
+        tasks.spawn(analyse::run(Arc::clone(&shared), stop.clone()));
         let gate = tokio::spawn(gate::run(Arc::clone(&shared), stop.clone()));
         tasks.spawn(ended("gate", gate, stop.clone()));
         tasks.spawn(api::serve(listener, shared, peers, stop.clone(), tasks.clone()));
@@ -157,7 +163,7 @@ impl Controller {
 fn announce(
     config: &ControllerConfig,
     client: &Client,
-    snapshots: &watch::Receiver<Arc<Snapshot>>,
+    (snapshots, incidents): (watch::Receiver<Arc<Snapshot>>, watch::Receiver<Arc<Vec<Finding>>>),
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> (watch::Receiver<bool>, watch::Receiver<Count>) {
@@ -183,7 +189,7 @@ fn announce(
     };
     let events = Events::new(client, home);
     let leads = candidate.leads.clone();
-    tasks.spawn(events.run(snapshots.clone(), candidate.leads, counts, stop.clone()));
+    tasks.spawn(events.run(snapshots, incidents, candidate.leads, counts, stop.clone()));
     (leads, counted)
 }
 

@@ -1,108 +1,80 @@
-//! Which component is broken, how, and since when: what explains all observations best.
+//! What is broken, and since when: the set of components that best explains what all agents saw,
+//! healthy paths included.
 //!
-//! Pure: observations and the topology in, ranked diagnoses out. Everything that was seen counts,
-//! what is healthy as well: a component is cleared by what goes through it and is answered.
-//! Inconclusive attempts accuse nobody but our own agents.
+//! Pure: observations and a topology in, a report out. Knows neither where observations come from
+//! nor what is done about a diagnosis. A path model says which components a path crosses
+//! (`path`), a table how each fault of each shows (`signature`), and `infer` finds the faults.
 
 mod agents;
 mod component;
 mod infer;
-mod lines;
+mod likelihood;
 mod path;
+mod read;
+mod report;
+mod seen;
 mod signature;
 mod topology;
 mod words;
 
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::observation::{Observation, rfc3339};
-use infer::Inference;
-use topology::Index;
+use crate::observation::Observation;
 
-pub use lines::{Malformed, read_observations};
-pub use topology::{Endpoint, Node, Replica, Service, Topology};
+pub use component::FaultWord;
+pub use read::{Line, MAX_LINE, lines};
+pub use report::{Alternative, Diagnosis, Report};
+pub use topology::{Agent, Endpoint, InvalidTopology, MOST, Node, Pod, Service, Topology};
 
-/// Everything that is wrong, the surest first.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    /// What is broken.
-    pub diagnoses: Vec<Diagnosis>,
-    /// The share of all failed attempts that these account for, 0 to 1; 1 when none failed.
-    pub explained_fraction: f64,
-    /// Conclusive attempts that were looked at; without any, nothing is known.
-    #[serde(default)]
-    pub attempts: u64,
-    /// Failures among them.
-    #[serde(default)]
-    pub failures: u64,
+use component::Names;
+use infer::Search;
+use seen::Seen;
+
+/// What was seen of a cluster, summed up as it comes: the observations need not be kept.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    topology: &'a Topology,
+    names: Names,
+    seen: Seen,
 }
 
-/// One fault of one component.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Diagnosis {
-    /// `ztunnel/<node>`, `coredns/<pod>`, …
-    pub component: String,
-    /// `dead`, `gray`, …
-    pub fault: String,
-    /// Start of the first window that shows it.
-    #[serde(with = "rfc3339")]
-    pub since: OffsetDateTime,
-    /// How sure it is this component and no other, 0 to 1.
-    pub confidence: f64,
-    /// The share of attempts that it strikes, about; 1 for a hard fault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate: Option<f64>,
-    /// What speaks for and against it, in words and numbers.
-    pub evidence: Vec<String>,
-    /// Components that would explain it nearly as well.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub alternatives: Vec<String>,
-    /// What to run next.
-    pub next: String,
-}
+impl<'a> Evidence<'a> {
+    /// None yet, of the cluster of `topology`.
+    pub fn new(topology: &'a Topology) -> Self {
+        Self { topology, names: Names::new(topology), seen: Seen::default() }
+    }
 
-/// What is wrong by `observations`, in a cluster of `topology`.
-///
-/// All observations are taken to be of one time: who has many windows gives those that speak of
-/// now. Nodes that only observations name are known all the same.
-pub fn diagnose(topology: &Topology, observations: &[Observation]) -> Report {
-    let sources = observations.iter().map(|it| it.source_node.as_str());
-    let others = observations.iter().filter_map(|it| it.destination_node.as_deref());
-    let index = Index::new(topology, sources.chain(others));
-    let paths = path::paths(observations, &index);
-    let mut inference = Inference::new(&paths, &index);
-    let found = inference.run();
-    let mut diagnoses: Vec<Diagnosis> =
-        found.iter().map(|found| words::diagnosis(found, &inference, &index)).collect();
-    agents::accuse(topology, observations, &mut diagnoses);
-    Report {
-        diagnoses,
-        explained_fraction: inference.explained(),
-        attempts: paths.iter().map(path::Path::attempts).sum(),
-        failures: paths.iter().map(|path| path.violated).sum(),
+    /// Adds one window of one path.
+    pub fn add(&mut self, observation: &Observation) {
+        self.seen.add(observation, &mut self.names);
+    }
+
+    /// Attempts so far that can tell something.
+    pub fn conclusive(&self) -> u64 {
+        self.seen.conclusive
+    }
+
+    /// The end of the last window so far.
+    pub fn last(&self) -> Option<OffsetDateTime> {
+        self.seen.last
+    }
+
+    /// What is broken, as of `now`.
+    pub fn diagnose(mut self, now: OffsetDateTime) -> Report {
+        let lame = self.seen.heard.lame(self.topology, &mut self.names);
+        let tallies = self.seen.tallies();
+        let mut search = Search::new(&self.names, &self.seen.paths, &tallies);
+        let suspects = search.run();
+        search.settle(&suspects);
+        report::report(&mut search, &suspects, &lame, &self.seen, now)
     }
 }
 
-impl Report {
-    /// The first line for an operator.
-    pub fn headline(&self) -> String {
-        match (self.diagnoses.first(), self.attempts, self.failures) {
-            (Some(first), _, _) => {
-                let others = match self.diagnoses.len() - 1 {
-                    0 => String::new(),
-                    n => format!(", and {n} more"),
-                };
-                format!("{} is {}{others}", first.component, first.fault)
-            }
-            (None, 0, _) => "nothing is known: no attempt was conclusive".to_owned(),
-            (None, _, 0) => "nothing is wrong".to_owned(),
-            (None, all, failures) => {
-                format!("{failures} of {all} attempts failed, and no one component explains it")
-            }
-        }
+/// What is broken by `observations` of the cluster of `topology`, as of `now`.
+pub fn diagnose(topology: &Topology, observations: &[Observation], now: OffsetDateTime) -> Report {
+    let mut evidence = Evidence::new(topology);
+    for observation in observations {
+        evidence.add(observation);
     }
+    evidence.diagnose(now)
 }
-
-#[cfg(test)]
-mod tests;

@@ -44,7 +44,7 @@ pub struct Incident {
     pub id: u64,
     /// The component.
     pub component: String,
-    /// Its fault.
+    /// Its fault, of the surest diagnosis.
     pub fault: String,
     /// Since when, by the evidence.
     #[serde(with = "rfc3339")]
@@ -77,9 +77,10 @@ pub enum Change {
 #[derive(Debug, Default)]
 pub struct Incidents {
     next: u64,
-    open: BTreeMap<(String, String), Incident>,
+    /// By component: as a fault grows or shrinks its word may change.
+    open: BTreeMap<String, Incident>,
     /// Made once, by a diagnosis that is not sure.
-    doubtful: BTreeMap<(String, String), OffsetDateTime>,
+    doubtful: BTreeMap<String, OffsetDateTime>,
     closed: VecDeque<Incident>,
 }
 
@@ -89,11 +90,12 @@ impl Incidents {
         let mut changes = Vec::new();
         let mut doubtful = BTreeMap::new();
         for suspicion in suspicions {
-            let key = (suspicion.component.clone(), suspicion.fault.clone());
+            let key = suspicion.component.clone();
             if let Some(incident) = self.open.get_mut(&key) {
                 incident.seen_at = now;
                 if suspicion.confidence > incident.confidence {
                     incident.confidence = suspicion.confidence;
+                    incident.fault.clone_from(&suspicion.fault);
                     incident.summary.clone_from(&suspicion.summary);
                 }
                 continue;
@@ -128,9 +130,12 @@ impl Incidents {
     }
 
     fn end(&mut self, now: OffsetDateTime) -> Vec<Change> {
-        let over = self.open.extract_if(.., |_, incident| now - incident.seen_at >= QUIET);
+        let is_over = |incident: &Incident| now - incident.seen_at >= QUIET;
+        let over: Vec<Incident> = self.open.values().filter(|it| is_over(it)).cloned().collect();
+        self.open.retain(|_, incident| !is_over(incident));
         let over: Vec<Incident> = over
-            .map(|(_, incident)| Incident { closed_at: Some(incident.seen_at), ..incident })
+            .into_iter()
+            .map(|incident| Incident { closed_at: Some(incident.seen_at), ..incident })
             .collect();
         for incident in &over {
             if self.closed.len() == REMEMBERED {

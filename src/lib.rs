@@ -3,10 +3,11 @@
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
 //! attempt schedule spec cluster topology digest observation flow`), edges (`config net tls istiod
 //! channel drain telemetry`), capabilities (`probe identity discovery metrics responder window
-//! promql`), engine (`runner plan fleet evidence detection incident diagnosis gate`), roles
-//! (`agent controller lab`), and `cli`.
+//! promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis gate`),
+//! roles (`agent controller lab`), and `cli`.
 
 pub mod agent;
+pub mod analysis;
 pub mod attempt;
 pub mod channel;
 pub mod cli;

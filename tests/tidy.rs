@@ -24,7 +24,17 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
     &["probe", "identity", "discovery", "metrics", "responder", "window", "promql"],
-    &["runner", "plan", "fleet", "evidence", "detection", "incident", "diagnosis", "gate"],
+    &[
+        "runner",
+        "plan",
+        "fleet",
+        "evidence",
+        "detection",
+        "diagnosis",
+        "incident",
+        "analysis",
+        "gate",
+    ],
     &["agent", "controller", "lab"],
     &["cli"],
 ];
@@ -39,6 +49,9 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("channel", "tls"),
     ("lab", "agent"),
     ("runner", "plan"),
+    ("analysis", "detection"),
+    ("analysis", "diagnosis"),
+    ("analysis", "incident"),
 ];
 
 /// Foreign crates that only these modules may name.

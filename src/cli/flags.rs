@@ -1,5 +1,6 @@
 //! The command line as clap reads it: raw words, no effects.
 
+mod diagnose;
 mod gate;
 mod mesh;
 
@@ -13,6 +14,7 @@ use crate::cli::words::{self, Header};
 use crate::expectation::{Expectation, StatusSet};
 use crate::spec::{HttpVersion, Qtype, TlsVersion, Transport};
 use crate::target::{Endpoint, Vantage};
+pub(crate) use diagnose::{DiagnoseFlags, DiagnoseOutput};
 pub(crate) use gate::{GateCommand, GateOutput, StrictFlags};
 pub(crate) use mesh::{CaptureFlags, HboneFlags, IstiodFlags, MeshFlags, MtuFlags, ZtunnelFlags};
 
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     Probe(ProbeCommand),
     /// Tell what holds and what does not: per node and vantage, or once from here with --config.
     Check(CheckFlags),
+    /// Tell what is broken and since when, by what the agents saw.
+    Diagnose(DiagnoseFlags),
     /// Tell whether a change of policy is safe, and what stands in the way.
     #[command(subcommand)]
     Gate(GateCommand),

@@ -1,4 +1,4 @@
-//! The controller's HTTP API: `/v1/nodes`, `/v1/flows`, `/v1/plan`, `/metrics`, `/livez`, `/readyz`.
+//! The controller's HTTP API: `/v1/nodes`, `/v1/diagnoses`, `/v1/flows`, `/v1/plan`, `/metrics`, `/livez`, `/readyz`.
 //!
 //! Read-only, GET and HEAD only. Ready says that plans can be served, and nothing of the mesh.
 
@@ -26,7 +26,7 @@ use crate::target::Vantage;
 pub(super) type Reply = Response<Full<Bytes>>;
 
 const INDEX: &str = "meshprobe controller\n\n/v1/nodes\n/v1/nodes/NAME\n\
-                     /v1/flows?namespace=\n/v1/gate/strict?namespace=\n\
+                     /v1/diagnoses\n/v1/flows?namespace=\n/v1/gate/strict?namespace=\n\
                      /v1/flagger/confirm-rollout\n/v1/flagger/pre-rollout\n\
                      /v1/flagger/rollback\n/v1/plan?node=&vantage=&pod=\n/metrics\n/livez\n/readyz\n";
 pub(super) const JSON: &str = "application/json";
@@ -83,6 +83,7 @@ impl Shared {
             "/readyz" => self.ready(),
             "/metrics" => self.scrape(channel),
             "/v1/nodes" => self.nodes(None),
+            "/v1/diagnoses" => in_json(&*self.analysis.latest()),
             "/v1/gate/strict" => self.show_gate(request.uri().query().unwrap_or_default()).await,
             "/v1/flows" => self.show_flows(request.uri().query().unwrap_or_default()),
             "/v1/plan" => match self.show_plan(request.uri().query().unwrap_or_default()) {

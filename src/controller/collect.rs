@@ -153,13 +153,14 @@ impl Pulls {
         let seat = asker(header(AGENT_HEADER).unwrap_or_default())?;
         let wanted = shared.wanted(&seat, peer).ok_or("no agent of the cluster")?;
         let runs = header(PLAN_HEADER).map(|tag| tag.trim_matches('"').to_owned());
-        let told = Told::read(answer.body()).map_err(|error| error.to_string())?;
+        let mut told = Told::read(answer.body()).map_err(|error| error.to_string())?;
         let as_of = header(AS_OF_HEADER);
         let clock = as_of.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
         let now = SystemTime::now();
         let telling =
             Telling { observations: &told.observations, whole: since.is_none(), as_of: clock };
         let heard = shared.evidence.hear(&seat.source(), telling, now.into());
+        shared.analysis.hear(&seat, &mut told.observations);
         shared.metrics.windows_refused((heard.refused + told.unread) as u64);
         let entry = Entry {
             peer: peer.id(),

@@ -1,35 +1,41 @@
-//! One path: what was told of it lately, its tests, and its alarm while one is open.
+//! One path: what was told of it lately, its tests, and its alarms while they are open.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::detection::cusum::{Background, HARD, Healing, LOSS, Run};
+use crate::detection::cusum::{Background, Design, Healing, LEAST_BACKGROUND, Run};
+use crate::detection::latency::{
+    ACCEPTED, Baseline, SLOW_BACKGROUND, VERY_SLOW_BACKGROUND, longest,
+};
 use crate::detection::taken::{Counts, Taken};
-use crate::detection::{Asked, Change};
+use crate::detection::{Asked, Change, Changes};
 use crate::failure::Reason;
 use crate::observation::{Observation, Verdicts};
 
 /// Steps that are remembered of a path.
-const RECENT: usize = 8;
+const RECENT: usize = 6;
 
-/// What one telling added.
+/// What one telling added: inconclusive, met and violated, of attempts that began at `second` and
+/// `millisecond` at the earliest.
 #[derive(Debug, Clone, Copy, Default)]
 struct Step {
-    /// When its attempts began at the earliest, milliseconds since 1970.
-    at: u64,
-    counts: Counts,
+    second: u32,
+    millisecond: u16,
+    met: u16,
+    violated: u16,
+    inconclusive: u16,
 }
 
-/// An alarm that is open.
+/// An alarm that is open. Events are failures, or slow replies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Open {
-    /// When the first failure of its run began, milliseconds since 1970.
+    /// When the first event of its run began, milliseconds since 1970.
     pub(super) since: u64,
-    /// Conclusive attempts since then.
+    /// Attempts since then that could have been one.
     pub(super) attempts: u32,
-    /// Failures among them.
-    pub(super) failures: u32,
-    /// Share of failures when the last of them was told.
+    /// Events among them.
+    pub(super) events: u32,
+    /// Share of events when the last of them was told.
     rate: f32,
     healing: Healing,
 }
@@ -41,11 +47,16 @@ pub(super) struct State {
     taken: Taken,
     hard: Run,
     loss: Run,
-    background: Background,
-    pub(super) open: Option<Open>,
+    shift: Run,
+    tail: Run,
+    failing_background: Background,
+    slow_background: Background,
+    baseline: Baseline,
     recent: [Step; RECENT],
+    pub(super) failing: Option<Box<Open>>,
+    pub(super) slow: Option<Box<Open>>,
     /// Failures of the newest window with any, by reason; nothing while nothing fails.
-    reasons: BTreeMap<Reason, u64>,
+    reasons: Option<Box<BTreeMap<Reason, u64>>>,
     /// When it was told last, milliseconds since 1970.
     pub(super) told: u64,
 }
@@ -57,19 +68,24 @@ impl State {
             taken: Taken::default(),
             hard: Run::default(),
             loss: Run::default(),
-            background: Background::default(),
-            open: None,
+            shift: Run::default(),
+            tail: Run::default(),
+            failing_background: Background::default(),
+            slow_background: Background::default(),
+            baseline: Baseline::default(),
             recent: [Step::default(); RECENT],
-            reasons: BTreeMap::new(),
+            failing: None,
+            slow: None,
+            reasons: None,
             told: 0,
         }
     }
 
     /// Takes in what is new in `observation`, told at `now` (milliseconds since 1970).
-    pub(super) fn take(&mut self, observation: &Observation, now: u64) -> Option<Change> {
+    pub(super) fn take(&mut self, observation: &Observation, now: u64) -> Changes {
         let begun = milliseconds(observation);
         let start = u32::try_from(begun / 1000).unwrap_or(u32::MAX);
-        let told = counts(&observation.verdicts);
+        let told = self.counts(observation);
         let (news, at) = match observation.window_seconds {
             // One attempt, told once.
             0 => (told, begun),
@@ -77,73 +93,137 @@ impl State {
         };
         self.told = self.told.max(now);
         if news == Counts::default() {
-            return None;
+            return Changes::default();
         }
-        if !observation.reasons.is_empty() {
-            self.reasons.clone_from(&observation.reasons);
+        self.remember(at, news);
+        if news.violated > 0 || news.inconclusive > 0 {
+            self.reasons = Some(Box::new(observation.reasons.clone()));
+        } else if self.recent.iter().all(|step| step.violated == 0 && step.inconclusive == 0)
+            && self.failing.is_none()
+            && !self.hard.is_alive()
+        {
+            self.reasons = None;
         }
-        self.remember(Step { at, counts: news });
-        self.judge(at, (news.met.into(), news.violated.into()))
+        let failing = self.judge_failures(at, (news.met.into(), news.violated.into()));
+        let slow = longest(observation).and_then(|longest| self.judge_latency(at, news, longest));
+        Changes { failing, slow }
     }
 
-    fn judge(&mut self, at: u64, counts: (u32, u32)) -> Option<Change> {
+    fn counts(&self, observation: &Observation) -> Counts {
+        let short = |count: u64| u16::try_from(count).unwrap_or(u16::MAX);
+        let Verdicts { met, violated, inconclusive } = observation.verdicts;
+        let [slow, very_slow] = self.baseline.slow(observation);
+        Counts {
+            met: short(met),
+            violated: short(violated),
+            inconclusive: short(inconclusive),
+            slow: short(slow),
+            very_slow: short(very_slow),
+        }
+    }
+
+    fn judge_failures(&mut self, at: u64, counts: (u32, u32)) -> Option<Change> {
         if counts == (0, 0) {
             return None;
         }
-        let background = self.background.rate();
-        let seconds = u32::try_from(at / 1000).unwrap_or(u32::MAX);
-        let hard = self.hard.take(HARD, background, seconds, counts);
-        let loss = self.loss.take(LOSS, background, seconds, counts);
-        self.background.take(counts);
-        if let Some(open) = &mut self.open {
-            open.attempts = open.attempts.saturating_add(counts.0 + counts.1);
-            if counts.1 > 0 {
-                open.failures = open.failures.saturating_add(counts.1);
-                open.rate = open.failures as f32 / open.attempts as f32;
+        let learnt = self.failing_background.rate(LEAST_BACKGROUND);
+        let take = |run: &mut Run, design: Design| {
+            run.take(design, design.background(learnt), seconds(at), counts)
+        };
+        let hard = take(&mut self.hard, Design::HARD);
+        let loss = take(&mut self.loss, Design::LOSS);
+        self.failing_background.take(counts);
+        let change = match &mut self.failing {
+            Some(open) => open.take(learnt, counts).then_some(Change::Closed)?,
+            None if hard || loss => Change::Opened,
+            None => return None,
+        };
+        match change {
+            Change::Opened => {
+                let run = if hard { self.hard } else { self.loss };
+                let open = Open::of(run, self.first_failure(run.since));
+                self.failing = Some(Box::new(open));
+                if open.is_hard() {
+                    self.failing_background.discard();
+                }
             }
-            if open.healing.take(open.rate, background, counts) {
-                (self.hard, self.loss, self.open) = (Run::default(), Run::default(), None);
-                self.reasons.clear();
-                return Some(Change::Closed);
+            Change::Closed => {
+                (self.hard, self.loss, self.reasons) = (Run::default(), Run::default(), None);
+                if self.failing.take().is_some_and(|open| open.is_hard()) {
+                    self.failing_background.discard();
+                }
             }
+        }
+        Some(change)
+    }
+
+    /// Takes in replies; the longest of those that were told together took `longest` seconds.
+    fn judge_latency(&mut self, at: u64, news: Counts, longest: f32) -> Option<Change> {
+        let replies = u32::from(news.met);
+        if replies == 0 {
             return None;
         }
-        let run = match (hard, loss) {
-            (true, _) => self.hard,
-            (false, true) => self.loss,
-            (false, false) => return None,
+        let counts = |events: u16| {
+            let events = u32::from(events).min(replies);
+            (replies - events, events)
         };
-        self.open = Some(Open {
-            since: self.first_failure(run.since),
-            attempts: run.attempts,
-            failures: run.failures,
-            rate: run.failures as f32 / run.attempts as f32,
-            healing: Healing::default(),
-        });
-        Some(Change::Opened)
+        let (slow, very_slow) = (counts(news.slow), counts(news.very_slow));
+        let learnt = self.slow_background.rate(VERY_SLOW_BACKGROUND);
+        let at = (at, seconds(at));
+        let shifts = self.shift.take(Design::SHIFT, SLOW_BACKGROUND, at.1, slow);
+        let trails = self.tail.take(Design::TAIL, learnt, at.1, very_slow);
+        self.slow_background.take(very_slow);
+        let change = match &mut self.slow {
+            Some(open) => {
+                let whole = open.take(SLOW_BACKGROUND, slow);
+                let accepted = open.attempts >= ACCEPTED;
+                if accepted {
+                    self.baseline = Baseline::default();
+                }
+                (whole || accepted).then_some(Change::Closed)?
+            }
+            None if shifts || trails => Change::Opened,
+            None => {
+                self.baseline.take(replies, longest);
+                return None;
+            }
+        };
+        self.baseline.discard();
+        match change {
+            Change::Opened => {
+                let run = if shifts { self.shift } else { self.tail };
+                self.slow = Some(Box::new(Open::of(run, u64::from(run.since) * 1000)));
+            }
+            Change::Closed => {
+                (self.shift, self.tail, self.slow) = (Run::default(), Run::default(), None);
+            }
+        }
+        Some(change)
     }
 
     /// `since` to the millisecond, where it is still remembered.
     fn first_failure(&self, since: u32) -> u64 {
-        let failed = self.recent.iter().filter(|step| step.counts.violated > 0);
-        let exact = failed.map(|step| step.at).filter(|at| at / 1000 == u64::from(since)).min();
-        exact.unwrap_or(u64::from(since) * 1000)
+        let failed = self.recent.iter().filter(|step| step.violated > 0 && step.second == since);
+        failed.map(Step::at).min().unwrap_or(u64::from(since) * 1000)
     }
 
-    fn remember(&mut self, step: Step) {
-        let oldest = self.recent.iter_mut().min_by_key(|step| step.at).expect("there are some");
-        if oldest.at <= step.at {
+    fn remember(&mut self, at: u64, news: Counts) {
+        let Counts { met, violated, inconclusive, .. } = news;
+        let millisecond = (at % 1000) as u16;
+        let step = Step { second: seconds(at), millisecond, met, violated, inconclusive };
+        let oldest = self.recent.iter_mut().min_by_key(|step| step.at()).expect("there are some");
+        if oldest.at() <= step.at() {
             *oldest = step;
         }
     }
 
     /// What was told of attempts that began at `since` or later, as verdicts.
     pub(super) fn recently(&self, since: u64) -> Verdicts {
-        let steps = self.recent.iter().filter(|step| step.at >= since);
+        let steps = self.recent.iter().filter(|step| step.at() >= since);
         steps.fold(Verdicts::default(), |sum, step| Verdicts {
-            met: sum.met + u64::from(step.counts.met),
-            violated: sum.violated + u64::from(step.counts.violated),
-            inconclusive: sum.inconclusive + u64::from(step.counts.inconclusive),
+            met: sum.met + u64::from(step.met),
+            violated: sum.violated + u64::from(step.violated),
+            inconclusive: sum.inconclusive + u64::from(step.inconclusive),
         })
     }
 
@@ -156,33 +236,69 @@ impl State {
             inconclusive: 0,
         };
         let lately = self.recently(since);
-        match self.open {
-            Some(open) if lately.violated < 3 => (run(open.attempts, open.failures), open.since),
+        match &self.failing {
+            // Neither broken nor whole, as far as anybody can tell.
+            Some(open) if open.healing.is_likely() => (Verdicts::default(), since),
+            Some(open) if lately.violated < 3 => (run(open.attempts, open.events), open.since),
             Some(open) => (lately, open.since),
             None if self.hard.is_alive() => {
                 let began = self.first_failure(self.hard.since);
-                (run(self.hard.attempts, self.hard.failures), began)
+                (run(self.hard.attempts.into(), self.hard.events.into()), began)
             }
             None => (lately, since),
         }
     }
 
     /// Failures by reason, as they were told last.
-    pub(super) fn reasons(&self) -> &BTreeMap<Reason, u64> {
-        &self.reasons
+    pub(super) fn reasons(&self) -> BTreeMap<Reason, u64> {
+        self.reasons.as_deref().cloned().unwrap_or_default()
     }
+
+    /// The share of failures that it is expected to have when nothing is wrong.
+    pub(super) fn usual_failures(&self) -> f32 {
+        self.failing_background.rate(LEAST_BACKGROUND)
+    }
+
+    /// The 99th percentile of its replies when nothing is wrong, seconds.
+    pub(super) fn usual_seconds(&self) -> Option<f32> {
+        self.baseline.seconds()
+    }
+}
+
+impl Open {
+    /// Whether its fault is one of which no part is to be taken for background. What fails a little
+    /// for a while and is whole for a while is: else it would alarm for ever.
+    fn is_hard(&self) -> bool {
+        self.rate > 0.2
+    }
+
+    fn of(run: Run, since: u64) -> Self {
+        let (attempts, events) = (run.attempts.into(), run.events.into());
+        let rate = f32::from(run.events) / f32::from(run.attempts);
+        Self { since, attempts, events, rate, healing: Healing::default() }
+    }
+
+    /// Takes in attempts without event, then those with one; whether the path is whole again.
+    fn take(&mut self, background: f32, counts: (u32, u32)) -> bool {
+        self.attempts = self.attempts.saturating_add(counts.0).saturating_add(counts.1);
+        if counts.1 > 0 {
+            self.events = self.events.saturating_add(counts.1);
+            self.rate = self.events as f32 / self.attempts as f32;
+        }
+        self.healing.take(self.rate, background, counts)
+    }
+}
+
+impl Step {
+    fn at(&self) -> u64 {
+        u64::from(self.second) * 1000 + u64::from(self.millisecond)
+    }
+}
+
+fn seconds(at: u64) -> u32 {
+    u32::try_from(at / 1000).unwrap_or(u32::MAX)
 }
 
 fn milliseconds(observation: &Observation) -> u64 {
     u64::try_from(observation.window_start.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
-}
-
-fn counts(verdicts: &Verdicts) -> Counts {
-    let short = |count: u64| u16::try_from(count).unwrap_or(u16::MAX);
-    Counts {
-        met: short(verdicts.met),
-        violated: short(verdicts.violated),
-        inconclusive: short(verdicts.inconclusive),
-        slow: 0,
-    }
 }

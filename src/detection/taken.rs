@@ -2,7 +2,7 @@
 
 /// Windows that are remembered. With windows of 10 s and the longest attempts of a frozen ztunnel
 /// (23 s) none still grows that is older than four others.
-const KEPT: usize = 6;
+const KEPT: usize = 4;
 
 /// Counts of a window so far; above 65,535 they stand still.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -10,8 +10,10 @@ pub(super) struct Counts {
     pub(super) met: u16,
     pub(super) violated: u16,
     pub(super) inconclusive: u16,
-    /// Successes that were slow.
+    /// Met ones that were slow.
     pub(super) slow: u16,
+    /// Met ones that were very slow.
+    pub(super) very_slow: u16,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,6 +59,7 @@ fn both(a: Counts, b: Counts, of: impl Fn(u16, u16) -> u16) -> Counts {
         violated: of(a.violated, b.violated),
         inconclusive: of(a.inconclusive, b.inconclusive),
         slow: of(a.slow, b.slow),
+        very_slow: of(a.very_slow, b.very_slow),
     }
 }
 

@@ -1,320 +1,292 @@
-//! Observations summed up by path, and through which components each path goes.
+//! Which components a path crosses, and at which of its ends.
 
-use std::collections::HashMap;
-
-use time::OffsetDateTime;
-
-use crate::diagnosis::component::Component;
-use crate::diagnosis::topology::Index;
-use crate::failure::Reason;
+use crate::diagnosis::component::{Component, Names};
 use crate::observation::{Expected, Observation};
 use crate::target::{ProbeKind, Vantage, Via};
 
-/// What kind of way a path is: signatures speak of these.
+/// No node.
+pub(super) const NOWHERE: u32 = u32::MAX;
+/// More far ends than this are not told apart.
+const MOST_SHARED: usize = 16;
+
+/// What kind of way it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Class {
-    /// From the mesh to a pod in the mesh: HBONE between two ztunnels.
+    /// From the mesh into the mesh, by HBONE.
     Mesh,
-    /// The same to a port that denies plaintext.
-    MeshStrict,
-    /// The same with bodies above one packet.
-    MeshLarge,
-    /// From the mesh to a pod outside, through the own ztunnel.
-    Captured,
-    /// From outside in plaintext to a pod in the mesh.
+    /// From the mesh out of it, passed through the own ztunnel.
+    Passthrough,
+    /// From outside into the mesh in plaintext, to be answered.
     Plaintext,
-    /// The same where it must be denied.
+    /// The same, to be denied.
     Denied,
-    /// From outside by HBONE with a certificate.
+    /// HBONE from outside with a certificate.
     Tunnel,
-    /// The same to a port that denies plaintext.
-    TunnelStrict,
-    /// From outside to port 15008 without a certificate.
+    /// The certificate that HBONE shows.
     Certificate,
-    /// From outside to a pod outside.
-    Underlay,
-    /// A question to CoreDNS.
+    /// From outside to outside: the underlay.
+    Direct,
+    /// CoreDNS, asked from outside.
     Dns,
-    /// A question that the own ztunnel answers.
+    /// The captured view of DNS.
     CapturedDns,
-    /// The ladder to istiod from outside.
-    Istiod,
-    /// The same through the own ztunnel.
-    CapturedIstiod,
-    /// The capture of the own pod, in the mesh.
+    /// The ladder to istiod, from the mesh.
+    AmbientLadder,
+    /// The same from outside.
+    PlainLadder,
+    /// A pod's own capture.
     Capture,
-    /// The own HBONE socket.
+    /// A pod's own HBONE socket.
     OwnHbone,
-    /// The own ztunnel's readiness.
-    Ztunnel,
+    /// What the node's ztunnel says of itself.
+    Readiness,
 }
 
-/// Which part of a path a component is.
+/// Who is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Role {
-    /// At its near end.
-    Near,
-    /// At its far end.
-    Far,
-    /// What is asked, or in between.
-    On,
+pub(super) enum Subject {
+    /// The agent's responder on the far node.
+    Peer,
+    /// Its port that denies plaintext.
+    PeerStrict,
+    /// The responder outside the mesh.
+    Underlay,
+    /// A CoreDNS pod.
+    CorednsPod(u32),
+    /// CoreDNS by its Service.
+    Coredns,
+    /// An istiod pod.
+    IstiodPod(u32),
+    /// istiod by its Service; the number tells an agent's targets apart.
+    Istiod(u32),
+    /// A Service.
+    Service(u32),
+    /// Nothing but the own node.
+    Own,
+    /// A target that no topology knows.
+    Target(u32),
 }
 
-/// A component on a path; with a share below 1 not every attempt meets it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Crossing {
-    pub(super) component: Component,
-    pub(super) role: Role,
-    pub(super) share: f64,
-}
-
-/// All that was seen of one path.
-#[derive(Debug, Clone)]
+/// One way through the mesh, from one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Path {
     pub(super) source: u32,
-    pub(super) ambient: bool,
+    /// Node of the far end, or [`NOWHERE`].
+    pub(super) far: u32,
+    pub(super) vantage: Vantage,
     pub(super) class: Class,
-    /// Nodes of the far end.
-    pub(super) far: Far,
-    /// Index of the CoreDNS or istiod replica, if it is one.
-    replica: Option<u32>,
-    service: Option<u32>,
-    pub(super) met: u64,
-    pub(super) violated: u64,
-    pub(super) reasons: Vec<(Reason, u64)>,
-    /// When the first window with a failure began.
-    pub(super) since: Option<OffsetDateTime>,
+    pub(super) subject: Subject,
+    /// Whether its bodies fill packets.
+    pub(super) large: bool,
 }
 
-/// Where the far end is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Far {
-    /// Nowhere, or not known.
-    Nowhere,
-    /// On a node.
-    Node(u32),
-    /// On the nodes of the path's service, one after the other.
-    Endpoints,
-}
-
-type Key<'a> = (u32, bool, ProbeKind, &'a str, Option<&'a str>, Option<Via>, Expected);
-
-/// Sums `observations` up. Those of targets that no component is known for are left out.
-pub(super) fn paths(observations: &[Observation], index: &Index) -> Vec<Path> {
-    let mut all: Vec<Path> = Vec::new();
-    let mut known: HashMap<Key<'_>, Option<usize>> = HashMap::new();
-    for observation in observations {
-        let Some(source) = index.node(&observation.source_node) else { continue };
-        let ambient = observation.vantage == Some(Vantage::Ambient);
-        let key = (
-            source,
-            ambient,
-            observation.probe,
-            observation.target.as_str(),
-            observation.destination_node.as_deref(),
-            observation.via,
-            observation.expect,
-        );
-        let at = *known.entry(key).or_insert_with(|| {
-            let path = path(observation, source, ambient, index)?;
-            all.push(path);
-            Some(all.len() - 1)
-        });
-        if let Some(at) = at {
-            all[at].add(observation);
-        }
-    }
-    all
-}
-
-fn path(observation: &Observation, source: u32, ambient: bool, index: &Index) -> Option<Path> {
-    let target = observation.target.as_str();
-    let service = target.strip_prefix("service/").and_then(|name| index.service(name));
-    let class = class(observation, ambient, service.map(|it| &index.services[it as usize]))?;
-    let replicas = match class {
-        Class::Dns | Class::CapturedDns => &index.coredns,
-        _ => &index.istiod,
-    };
-    let pod = target.split_once('/').map(|(_, pod)| pod);
-    let replica = match class {
-        Class::Dns | Class::Istiod | Class::CapturedIstiod => pod
-            .and_then(|pod| replicas.iter().position(|(name, _)| name == pod).map(|at| at as u32)),
-        _ => None,
-    };
-    let stated = observation.destination_node.as_deref().and_then(|node| index.node(node));
-    let far = match (stated, service) {
-        (Some(node), _) => Far::Node(node),
-        (None, Some(service)) => match index.services[service as usize].nodes.as_slice() {
-            [] => Far::Nowhere,
-            [only] => Far::Node(*only),
-            _ => Far::Endpoints,
-        },
-        (None, None) => {
-            replica.and_then(|replica| replicas[replica as usize].1).map_or(Far::Nowhere, Far::Node)
-        }
-    };
-    Some(Path {
-        source,
-        ambient,
-        class,
-        far,
-        replica,
-        service,
-        met: 0,
-        violated: 0,
-        reasons: Vec::new(),
-        since: None,
-    })
-}
-
-fn class(
-    observation: &Observation,
-    ambient: bool,
-    service: Option<&super::topology::Indexed>,
-) -> Option<Class> {
-    let kind = observation.target.split('/').next().unwrap_or_default();
-    let denied = observation.expect == Expected::Denied;
-    let tunnel = observation.probe == ProbeKind::Hbone;
-    let in_mesh = match kind {
-        "peer" | "peer-strict" => true,
-        "service" => service.is_none_or(|service| service.ambient),
-        _ => false,
-    };
-    Some(match (kind, ambient) {
-        ("coredns", true) => Class::CapturedDns,
-        ("coredns", false) => Class::Dns,
-        ("istiod", true) => Class::CapturedIstiod,
-        ("istiod", false) => Class::Istiod,
-        ("certificate", _) => Class::Certificate,
-        ("capture", true) => Class::Capture,
-        ("own-hbone", _) => Class::OwnHbone,
-        ("ztunnel", _) => Class::Ztunnel,
-        ("underlay", true) => Class::Captured,
-        ("underlay", false) => Class::Underlay,
-        ("service", true) if !in_mesh => Class::Captured,
-        ("service", false) if !in_mesh => Class::Underlay,
-        ("peer" | "peer-strict" | "service", true) => match observation.probe {
-            ProbeKind::Mtu => Class::MeshLarge,
-            _ if kind == "peer-strict" => Class::MeshStrict,
-            _ => Class::Mesh,
-        },
-        ("peer" | "peer-strict" | "service", false) => match (tunnel, denied) {
-            (true, _) if kind == "peer-strict" => Class::TunnelStrict,
-            (true, _) => Class::Tunnel,
-            (false, true) => Class::Denied,
-            (false, false) => Class::Plaintext,
-        },
-        _ => return None,
-    })
+/// At which end of a path a component is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum End {
+    /// The near one.
+    From,
+    /// The far one.
+    To,
+    /// One of several far ends: it is met by some attempts only.
+    Shared,
 }
 
 impl Path {
-    fn add(&mut self, observation: &Observation) {
-        self.met += observation.verdicts.met;
-        self.violated += observation.verdicts.violated;
-        if observation.verdicts.violated == 0 {
-            return;
-        }
-        let start = observation.window_start;
-        self.since = Some(self.since.map_or(start, |since| since.min(start)));
-        for (reason, count) in &observation.reasons {
-            // Reasons of what was inconclusive are told too; they are our own or a control's.
-            match self.reasons.iter_mut().find(|(known, _)| known == reason) {
-                Some((_, sum)) => *sum += count,
-                None => self.reasons.push((*reason, *count)),
-            }
-        }
+    /// The path of `observation`.
+    pub(super) fn new(observation: &Observation, names: &mut Names) -> Self {
+        let vantage = observation.vantage.unwrap_or(Vantage::Plain);
+        let source = names.node(&observation.source_node);
+        let subject = subject(observation, names);
+        let class = class(observation, vantage, subject, names);
+        let told = observation.destination_node.as_deref().map(|node| names.node(node));
+        let known = match subject {
+            Subject::CorednsPod(pod) => names.coredns_nodes[pod as usize],
+            Subject::IstiodPod(pod) => names.istiod_nodes[pod as usize],
+            Subject::Service(service) => only(&names.backends[service as usize].nodes),
+            _ => None,
+        };
+        let large = observation.probe == ProbeKind::Mtu;
+        let far = told.or(known).unwrap_or(NOWHERE);
+        Self { source, far, vantage, class, subject, large }
     }
 
-    /// Everything that can be blamed for it.
-    pub(super) fn crossings(&self, index: &Index) -> Vec<Crossing> {
-        use Component::*;
-        let mut all = Vec::with_capacity(16);
-        let mut add = |component, role, share| all.push(Crossing { component, role, share });
-        let near = self.source;
-        add(Node(near), Role::Near, 1.0);
-        if self.ambient || self.class == Class::Ztunnel {
-            add(Ztunnel(near), Role::Near, 1.0);
+    /// Whether nothing of it leaves its node.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self.class, Class::Capture | Class::OwnHbone | Class::Readiness)
+    }
+
+    /// Tells `tell` every component that it crosses, with its end.
+    pub(super) fn crossings(&self, names: &Names, tell: &mut impl FnMut(Component, End)) {
+        let source = self.source;
+        if self.vantage == Vantage::Ambient || self.class == Class::Readiness {
+            tell(Component::Ztunnel(source), End::From);
         }
-        if self.ambient {
-            add(Capture(near), Role::Near, 1.0);
-            add(Hbone(near), Role::Near, 1.0);
-            add(NodeWorkload(near), Role::Near, 1.0);
-        }
-        add(Trust(near), Role::Near, 1.0);
         match self.class {
-            Class::Istiod | Class::CapturedIstiod => {
-                add(IstiodLink(near), Role::Near, 1.0);
-                self.replicas(&index.istiod, Istiod, IstiodPod, &mut add);
+            Class::Capture | Class::OwnHbone => {
+                tell(Component::Capture(source), End::From);
+                tell(Component::Hbone(source), End::From);
+                tell(Component::Trust(source), End::From);
+                tell(Component::Peer(source), End::From);
             }
-            Class::Dns | Class::CapturedDns => {
-                self.replicas(&index.coredns, Coredns, CorednsPod, &mut add);
+            Class::Readiness => {}
+            Class::Mesh => {
+                tell(Component::Capture(source), End::From);
+                tell(Component::Trust(source), End::From);
+                self.far_ends(names, tell);
             }
-            _ => {}
+            _ => self.far_ends(names, tell),
         }
-        if let Some(service) = self.service {
-            add(Workload(service), Role::On, 1.0);
-            add(Policy(service), Role::On, 1.0);
-        } else if matches!(self.class, Class::Plaintext | Class::Mesh | Class::Denied) {
-            add(PeerPolicy, Role::On, 1.0);
+        if !self.is_local() {
+            tell(Component::Node(source), End::From);
         }
-        for (node, share) in self.far_nodes(index) {
-            add(Node(node), Role::Far, share);
-            add(Ztunnel(node), Role::Far, share);
-            add(Hbone(node), Role::Far, share);
-            add(Capture(node), Role::Far, share);
-            add(Trust(node), Role::Far, share);
-            add(NodeWorkload(node), Role::Far, share);
-            add(NodePolicy(node), Role::Far, share);
-            if let (Some(a), Some(b)) = (index.zone(near), index.zone(node))
-                && a != b
-            {
-                add(Zone(a.min(b), a.max(b)), Role::On, share);
-            }
-        }
-        all
     }
 
-    /// Nodes of the far end, each with its share of the attempts.
-    fn far_nodes(&self, index: &Index) -> Vec<(u32, f64)> {
-        match (self.far, self.service) {
-            (Far::Node(node), _) => vec![(node, 1.0)],
-            (Far::Endpoints, Some(service)) => {
-                let nodes = &index.services[service as usize].nodes;
-                let mut shares: Vec<(u32, f64)> = Vec::new();
-                for node in nodes {
-                    let one = 1.0 / nodes.len() as f64;
-                    match shares.iter_mut().find(|(known, _)| known == node) {
-                        Some((_, share)) => *share += one,
-                        None => shares.push((*node, one)),
-                    }
+    fn far_ends(&self, names: &Names, tell: &mut impl FnMut(Component, End)) {
+        match self.subject {
+            Subject::Peer | Subject::PeerStrict => tell(Component::PeersPolicy, End::To),
+            Subject::Service(service) => {
+                tell(Component::Service(service), End::To);
+                tell(Component::ServicePolicy(service), End::To);
+            }
+            Subject::CorednsPod(pod) => {
+                tell(Component::CorednsPod(pod), End::To);
+                tell(Component::Coredns, End::To);
+            }
+            Subject::Coredns => {
+                tell(Component::Coredns, End::To);
+                pods(names.coredns.len(), Component::CorednsPod, tell);
+            }
+            Subject::IstiodPod(pod) => {
+                tell(Component::IstiodLink(self.source), End::From);
+                tell(Component::IstiodPod(pod), End::To);
+                tell(Component::Istiod, End::To);
+            }
+            Subject::Istiod(_) => {
+                tell(Component::IstiodLink(self.source), End::From);
+                tell(Component::Istiod, End::To);
+                pods(names.istiod.len(), Component::IstiodPod, tell);
+                // The name may have to be resolved.
+                tell(Component::Coredns, End::Shared);
+                for pod in 0..names.coredns.len().min(MOST_SHARED) as u32 {
+                    tell(Component::CorednsPod(pod), End::Shared);
                 }
-                shares
             }
-            (Far::Endpoints, None) | (Far::Nowhere, _) => Vec::new(),
+            Subject::Target(target) => tell(Component::Target(target), End::To),
+            Subject::Underlay | Subject::Own => {}
+        }
+        if self.far != NOWHERE {
+            return self.far_node(self.far, End::To, names, tell);
+        }
+        let spread: &[u32] = match self.subject {
+            Subject::Service(service) => &names.backends[service as usize].nodes,
+            _ => &[],
+        };
+        for node in spread.iter().take(MOST_SHARED) {
+            self.far_node(*node, End::Shared, names, tell);
+        }
+        let hosts: &[Option<u32>] = match self.subject {
+            Subject::Coredns => &names.coredns_nodes,
+            Subject::Istiod(_) => &names.istiod_nodes,
+            _ => &[],
+        };
+        for node in hosts.iter().flatten().take(MOST_SHARED) {
+            let end = if hosts.len() == 1 { End::To } else { End::Shared };
+            self.far_node(*node, end, names, tell);
         }
     }
 
-    fn replicas(
-        &self,
-        replicas: &[(String, Option<u32>)],
-        all: Component,
-        one: fn(u32) -> Component,
-        add: &mut impl FnMut(Component, Role, f64),
-    ) {
-        add(all, Role::On, 1.0);
-        match self.replica {
-            Some(replica) => add(one(replica), Role::On, 1.0),
-            // Through the Service each replica gets its share.
-            None => {
-                let share = 1.0 / replicas.len().max(1) as f64;
-                (0..replicas.len() as u32).for_each(|replica| add(one(replica), Role::On, share));
+    fn far_node(&self, node: u32, end: End, names: &Names, tell: &mut impl FnMut(Component, End)) {
+        if node != self.source {
+            tell(Component::Node(node), end);
+            let zone = |node: u32| names.zone_of[node as usize];
+            if let (Some(near), Some(far)) = (zone(self.source), zone(node))
+                && near != far
+            {
+                tell(Component::Zone(near.min(far), near.max(far)), end);
             }
         }
+        if matches!(
+            self.class,
+            Class::Mesh | Class::Plaintext | Class::Denied | Class::Tunnel | Class::Certificate
+        ) {
+            tell(Component::Ztunnel(node), end);
+            tell(Component::Hbone(node), end);
+            tell(Component::Capture(node), end);
+            tell(Component::Trust(node), end);
+            tell(Component::Peer(node), end);
+            tell(Component::PeerPolicy(node), end);
+        }
     }
+}
 
-    /// Conclusive attempts.
-    pub(super) fn attempts(&self) -> u64 {
-        self.met + self.violated
+fn only(nodes: &[u32]) -> Option<u32> {
+    match nodes {
+        [node] => Some(*node),
+        _ => None,
+    }
+}
+
+fn pods(count: usize, pod: fn(u32) -> Component, tell: &mut impl FnMut(Component, End)) {
+    for number in 0..count.min(MOST_SHARED) as u32 {
+        tell(pod(number), if count == 1 { End::To } else { End::Shared });
+    }
+}
+
+fn subject(observation: &Observation, names: &mut Names) -> Subject {
+    let target = observation.target.as_str();
+    match (observation.probe, target) {
+        (ProbeKind::Capture | ProbeKind::Ztunnel, _) | (_, "capture" | "own-hbone" | "ztunnel") => {
+            return Subject::Own;
+        }
+        (ProbeKind::Istiod, target) if target == "istiod" || !target.starts_with("istiod/") => {
+            let name = observation.name.as_deref().unwrap_or(target);
+            return Subject::Istiod(names.ladders.number(name));
+        }
+        (_, "peer" | "certificate") => return Subject::Peer,
+        (_, "peer-strict") => return Subject::PeerStrict,
+        (_, "underlay") => return Subject::Underlay,
+        (_, "coredns") => return Subject::Coredns,
+        (_, "istiod") => return Subject::Istiod(names.ladders.number(target)),
+        _ => {}
+    }
+    match target.split_once('/') {
+        Some(("coredns", pod)) => Subject::CorednsPod(names.coredns_pod(pod)),
+        Some(("istiod", pod)) => Subject::IstiodPod(names.istiod_pod(pod)),
+        Some(("service", service)) => Subject::Service(names.service(service)),
+        _ => Subject::Target(names.targets.number(target)),
+    }
+}
+
+fn class(observation: &Observation, vantage: Vantage, subject: Subject, names: &Names) -> Class {
+    let ambient = vantage == Vantage::Ambient;
+    match (observation.probe, subject) {
+        (ProbeKind::Capture, _) => return Class::Capture,
+        (ProbeKind::Ztunnel, _) => return Class::Readiness,
+        (_, Subject::Istiod(_) | Subject::IstiodPod(_)) if ambient => return Class::AmbientLadder,
+        (_, Subject::Istiod(_) | Subject::IstiodPod(_)) => return Class::PlainLadder,
+        (ProbeKind::Dns, _) if ambient => return Class::CapturedDns,
+        (ProbeKind::Dns, _) | (_, Subject::Coredns | Subject::CorednsPod(_)) => {
+            return if ambient { Class::Passthrough } else { Class::Dns };
+        }
+        (_, Subject::Own) => return Class::OwnHbone,
+        (ProbeKind::Hbone, _) if ambient => return Class::OwnHbone,
+        (ProbeKind::Hbone, _) if observation.via == Some(Via::Hbone) => return Class::Tunnel,
+        (ProbeKind::Hbone, _) => return Class::Certificate,
+        _ => {}
+    }
+    if observation.target == "certificate" {
+        return Class::Certificate;
+    }
+    let meshed = match subject {
+        Subject::Peer | Subject::PeerStrict => true,
+        Subject::Service(service) => names.backends[service as usize].ambient,
+        _ => false,
+    };
+    match (meshed, ambient, observation.expect) {
+        (true, _, Expected::Denied) => Class::Denied,
+        (true, true, Expected::Reply) => Class::Mesh,
+        (true, false, Expected::Reply) => Class::Plaintext,
+        (false, true, _) => Class::Passthrough,
+        (false, false, _) => Class::Direct,
     }
 }

@@ -1,48 +1,57 @@
-//! The cluster as far as blame needs it: nodes and zones, the pods of CoreDNS and istiod, services.
+//! What a cluster is made of, as far as a diagnosis needs to know: the format of
+//! `--topology`. Knows neither where it was read nor who probes whom.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// What is where. Unknown fields are passed over; what is not listed is simply not known.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+use crate::target::Vantage;
+
+/// The most nodes, pods of each kind, services and agents that are taken.
+pub const MOST: usize = 50_000;
+
+/// The parts of a cluster. Fields that this version does not know are ignored.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
-    /// Every node.
+    /// Its nodes.
     #[serde(default)]
     pub nodes: Vec<Node>,
-    /// CoreDNS replicas.
+    /// CoreDNS's pods.
     #[serde(default)]
-    pub coredns: Vec<Replica>,
-    /// istiod replicas.
+    pub coredns: Vec<Pod>,
+    /// istiod's pods.
     #[serde(default)]
-    pub istiod: Vec<Replica>,
+    pub istiod: Vec<Pod>,
     /// Services that are probed.
     #[serde(default)]
     pub services: Vec<Service>,
+    /// The agents that there are. Without it, those that were heard tell where others should be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<Agent>,
 }
 
 /// A node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// Its zone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Its zone, when it has one.
+    #[serde(default)]
     pub zone: Option<String>,
 }
 
-/// A pod of a control plane.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Replica {
+/// A pod of the control plane or of CoreDNS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
     /// Its name.
     pub pod: String,
-    /// Its node.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Its node, when it has one.
+    #[serde(default)]
     pub node: Option<String>,
 }
 
-/// A service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A Service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// Its namespace.
     pub namespace: String,
@@ -51,102 +60,99 @@ pub struct Service {
     /// Whether its pods are in the mesh.
     #[serde(default)]
     pub ambient: bool,
-    /// Its effective mTLS mode, in words; not needed to blame.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The mTLS mode that is in force, such as `STRICT`.
+    #[serde(default)]
     pub mode: Option<String>,
-    /// Its pods.
+    /// Where its pods are.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
 }
 
-/// A pod behind a service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// One pod behind a Service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
+    /// Its node, when it is known.
+    #[serde(default)]
+    pub node: Option<String>,
+}
+
+/// An agent that is to be heard of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Agent {
     /// Its node.
     pub node: String,
+    /// Its side of the mesh.
+    pub vantage: Vantage,
 }
 
-/// Names as numbers: what inference works with.
-#[derive(Debug)]
-pub(super) struct Index {
-    nodes: Vec<String>,
-    by_node: BTreeMap<String, u32>,
-    zones: Vec<String>,
-    zone_of: Vec<Option<u32>>,
-    pub(super) coredns: Vec<(String, Option<u32>)>,
-    pub(super) istiod: Vec<(String, Option<u32>)>,
-    pub(super) services: Vec<Indexed>,
-    by_service: BTreeMap<String, u32>,
+/// Why a text is no topology.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidTopology {
+    /// It is not of the format.
+    #[error("not a topology: {0}; write {{\"nodes\":[{{\"name\",\"zone\"}}],\"coredns\":[…],…}}")]
+    Json(serde_json::Error),
+    /// A list is too long.
+    #[error("{list}: {count} entries, at most {MOST} are taken")]
+    TooMany {
+        /// Its key.
+        list: &'static str,
+        /// Its length.
+        count: usize,
+    },
+    /// A node is there twice.
+    #[error("nodes: `{0}` is there twice; name each node once")]
+    Twice(String),
 }
 
-/// A service in numbers.
-#[derive(Debug)]
-pub(super) struct Indexed {
-    /// `<namespace>/<name>`.
-    pub(super) name: String,
-    pub(super) ambient: bool,
-    /// Nodes of its pods, one entry per pod.
-    pub(super) nodes: Vec<u32>,
-}
-
-impl Index {
-    /// The index of `topology` and of the nodes that `others` name beside it.
-    pub(super) fn new<'a>(topology: &'a Topology, others: impl Iterator<Item = &'a str>) -> Self {
-        let names: BTreeSet<&str> =
-            topology.nodes.iter().map(|node| node.name.as_str()).chain(others).collect();
-        let nodes: Vec<String> = names.into_iter().map(str::to_owned).collect();
-        let by_node = numbered(nodes.iter());
-        let zones: BTreeSet<&str> =
-            topology.nodes.iter().filter_map(|node| node.zone.as_deref()).collect();
-        let zones: Vec<String> = zones.into_iter().map(str::to_owned).collect();
-        let by_zone = numbered(zones.iter());
-        let mut zone_of = vec![None; nodes.len()];
-        for node in &topology.nodes {
-            zone_of[by_node[&node.name] as usize] = node.zone.as_ref().map(|zone| by_zone[zone]);
+impl Topology {
+    /// Reads the JSON of a topology.
+    pub fn read(json: &[u8]) -> Result<Self, InvalidTopology> {
+        let read: Self = serde_json::from_slice(json).map_err(InvalidTopology::Json)?;
+        for (list, count) in [
+            ("nodes", read.nodes.len()),
+            ("coredns", read.coredns.len()),
+            ("istiod", read.istiod.len()),
+            ("services", read.services.len()),
+            ("agents", read.agents.len()),
+        ] {
+            if count > MOST {
+                return Err(InvalidTopology::TooMany { list, count });
+            }
         }
-        let place = |replica: &Replica| {
-            let node = replica.node.as_ref().and_then(|node| by_node.get(node).copied());
-            (replica.pod.clone(), node)
-        };
-        let (coredns, istiod) = (
-            topology.coredns.iter().map(place).collect(),
-            topology.istiod.iter().map(place).collect(),
-        );
-        let mut services = Vec::new();
-        for service in &topology.services {
-            let nodes = service.endpoints.iter();
-            services.push(Indexed {
-                name: format!("{}/{}", service.namespace, service.name),
-                ambient: service.ambient,
-                nodes: nodes.filter_map(|it| by_node.get(&it.node).copied()).collect(),
-            });
+        let mut names = BTreeSet::new();
+        match read.nodes.iter().find(|node| !names.insert(&node.name)) {
+            Some(twice) => Err(InvalidTopology::Twice(twice.name.clone())),
+            None => Ok(read),
         }
-        let by_service = numbered(services.iter().map(|service| &service.name));
-        Self { nodes, by_node, zones, zone_of, coredns, istiod, services, by_service }
-    }
-
-    pub(super) fn node(&self, name: &str) -> Option<u32> {
-        self.by_node.get(name).copied()
-    }
-
-    pub(super) fn node_name(&self, node: u32) -> &str {
-        &self.nodes[node as usize]
-    }
-
-    pub(super) fn zone(&self, node: u32) -> Option<u32> {
-        self.zone_of[node as usize]
-    }
-
-    pub(super) fn zone_name(&self, zone: u32) -> &str {
-        &self.zones[zone as usize]
-    }
-
-    /// The service `<namespace>/<name>`; one that the topology does not list is not known.
-    pub(super) fn service(&self, name: &str) -> Option<u32> {
-        self.by_service.get(name).copied()
     }
 }
 
-fn numbered<'a>(names: impl Iterator<Item = &'a String>) -> BTreeMap<String, u32> {
-    names.zip(0..).map(|(name, number)| (name.clone(), number)).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topology_is_read_and_what_is_unknown_in_it_ignored() {
+        let read = Topology::read(
+            br#"{"nodes":[{"name":"a","zone":"z","cpu":4},{"name":"b","zone":null}],
+                "coredns":[{"pod":"dns-1","node":"a"}],"istiod":[{"pod":"istiod-1","node":"b"}],
+                "services":[{"namespace":"default","name":"web","ambient":true,"mode":"STRICT",
+                "endpoints":[{"node":"a"}]}],"weather":"fine"}"#,
+        )
+        .expect("a topology");
+        assert_eq!(read.nodes[0].zone.as_deref(), Some("z"));
+        assert_eq!(read.services[0].endpoints[0].node.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_wrong_topology_says_what_is_wrong() {
+        for (json, part) in [
+            (&b"[1]"[..], "not a topology"),
+            (br#"{"nodes":[{"zone":"a"}]}"#, "missing field `name`"),
+            (br#"{"nodes":[{"name":"a"},{"name":"a"}]}"#, "`a` is there twice"),
+        ] {
+            let error = Topology::read(json).expect_err("wrong").to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
 }

@@ -1,205 +1,135 @@
-//! A diagnosis in words: the evidence for and against it, and what to run next.
+//! What a report says of kinds of ways, of faults, and of what to do next.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use crate::diagnosis::component::{Component, Kind, Names};
+use crate::diagnosis::path::Class;
 
-use time::OffsetDateTime;
-
-use crate::diagnosis::Diagnosis;
-use crate::diagnosis::component::Component;
-use crate::diagnosis::infer::{Found, Hypothesis, Inference};
-use crate::diagnosis::path::{Class, Path, Role};
-use crate::diagnosis::topology::Index;
-use crate::failure::Reason;
-
-/// Kinds of paths that evidence lists, those that say most first.
-const LISTED: usize = 6;
-
-#[derive(Debug, Default)]
-struct Group {
-    paths: u64,
-    failing: u64,
-    met: u64,
-    violated: u64,
-    reasons: BTreeMap<Reason, u64>,
-}
-
-impl Group {
-    fn add(&mut self, path: &Path) {
-        self.paths += 1;
-        self.failing += u64::from(path.violated > 0);
-        self.met += path.met;
-        self.violated += path.violated;
-        for (reason, count) in &path.reasons {
-            *self.reasons.entry(*reason).or_default() += count;
+impl Class {
+    /// What goes this way, in words.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Mesh => "calls within the mesh",
+            Self::Passthrough => "calls out of the mesh",
+            Self::Plaintext => "plaintext calls into the mesh",
+            Self::Denied => "plaintext calls that must be denied",
+            Self::Tunnel => "HBONE calls from outside",
+            Self::Certificate => "HBONE handshakes from outside",
+            Self::Direct => "calls outside the mesh",
+            Self::Dns => "questions to CoreDNS",
+            Self::CapturedDns => "captured DNS questions",
+            Self::AmbientLadder => "ladders to istiod from the mesh",
+            Self::PlainLadder => "ladders to istiod from outside",
+            Self::Capture => "checks of the pod's own capture",
+            Self::OwnHbone => "handshakes with the pod's own HBONE socket",
+            Self::Readiness => "ztunnel's readiness",
         }
     }
 }
 
-/// What was found, in words.
-pub(super) fn diagnosis(found: &Found, inference: &Inference<'_>, index: &Index) -> Diagnosis {
-    let hypothesis = found.hypothesis;
-    let mut groups: BTreeMap<(Role, Class), Group> = BTreeMap::new();
-    let mut since: Option<OffsetDateTime> = None;
-    for (path, role, fits) in inference.witnesses(hypothesis) {
-        groups.entry((role, path.class)).or_default().add(path);
-        if fits && let Some(start) = path.since {
-            since = Some(since.map_or(start, |since| since.min(start)));
-        }
-    }
-    let hard = hypothesis.rate >= 0.9;
-    let alternatives: Vec<String> =
-        found.alternatives.iter().map(|rival| rival.component.name(index)).collect();
-    let mut evidence = evidence(&groups, hypothesis.component, index);
-    if let Some(first) = alternatives.first() {
-        let name = hypothesis.component.name(index);
-        evidence.push(format!(
-            "cannot tell {name} from {first}: {} would",
-            telling(hypothesis, found.alternatives[0], index)
-        ));
-    }
-    Diagnosis {
-        component: hypothesis.component.name(index),
-        fault: hypothesis.fault.word(hypothesis.rate).to_owned(),
-        since: since.unwrap_or(OffsetDateTime::UNIX_EPOCH),
-        confidence: found.confidence,
-        rate: (!hard).then_some(hypothesis.rate),
-        evidence,
-        alternatives,
-        next: next(hypothesis.component, index),
+/// What `kind` means, as the end of a sentence.
+pub(super) fn meaning(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Dead => "it is gone: its sockets refuse",
+        Kind::Listeners => "its sockets in the pods are missing, while it says that it is ready",
+        Kind::Frozen => "it accepts and says nothing",
+        Kind::NoCertificate => "it has no valid certificate for the pods of its node",
+        Kind::StaleXds => "it does not know the pods of its node",
+        Kind::DnsProxy => "its captured DNS answers otherwise than CoreDNS",
+        Kind::Gray => "it fails a part of what goes through it",
+        Kind::Blocked => "port 15008 is dropped while other ports answer",
+        Kind::Lost => "pods are not redirected to ztunnel: traffic passes in plaintext",
+        Kind::Unreachable => "packets are lost on the way",
+        Kind::LargeLost => "small packets pass, large ones vanish",
+        Kind::Down => "it does not answer",
+        Kind::Cut => "this node alone does not get there",
+        Kind::Misdescribed => "istiod describes the pods of this node otherwise than they are",
+        Kind::Wrong => "it answers, wrongly",
+        Kind::Closed => "nothing listens behind the port",
+        Kind::Gone => "its addresses do not answer",
+        Kind::Replaced => "another workload answers at its address",
+        Kind::Denies => "a policy denies what is to pass",
+        Kind::Gap => "plaintext is answered where it must be denied",
+        Kind::Disagree => "its certificates lead to another root",
     }
 }
 
-fn evidence(
-    groups: &BTreeMap<(Role, Class), Group>,
-    component: Component,
-    index: &Index,
-) -> Vec<String> {
-    let mut failing: Vec<_> = groups.iter().filter(|(_, group)| group.violated > 0).collect();
-    failing.sort_by_key(|(_, group)| std::cmp::Reverse(group.violated));
-    let whole = groups.iter().filter(|(_, group)| group.violated == 0);
-    let line = |word: &str, ((role, class), group): (&(Role, Class), &Group)| {
-        let mut line = format!(
-            "{word}: {} of {} paths {} fail ({} of {} attempts",
-            group.failing,
-            group.paths,
-            way(*role, *class, component, index),
-            group.violated,
-            group.met + group.violated
-        );
-        if let Some((reason, count)) = group.reasons.iter().max_by_key(|(_, count)| **count) {
-            // Writing to a String does not fail.
-            let _ = write!(line, ", {reason} {count}");
-        }
-        line.push(')');
-        line
-    };
-    let mut lines: Vec<String> =
-        failing.into_iter().take(LISTED).map(|group| line("for", group)).collect();
-    lines.extend(whole.take(LISTED).map(|group| line("against", group)));
-    lines
-}
-
-/// From where to where, in words.
-fn way(role: Role, class: Class, component: Component, index: &Index) -> String {
-    let place = component.name(index);
-    let node = place.rsplit('/').next().unwrap_or_default();
-    let what = match class {
-        Class::Mesh => "within the mesh",
-        Class::MeshStrict => "within the mesh to STRICT ports",
-        Class::MeshLarge => "with large bodies within the mesh",
-        Class::Captured => "from the mesh to plain pods",
-        Class::Plaintext => "of plaintext into the mesh",
-        Class::Denied => "of plaintext that must be denied",
-        Class::Tunnel => "by HBONE from outside",
-        Class::TunnelStrict => "by HBONE from outside to STRICT ports",
-        Class::Certificate => "to port 15008 without a certificate",
-        Class::Underlay => "between plain pods",
-        Class::Dns => "to CoreDNS",
-        Class::CapturedDns => "of captured DNS",
-        Class::Istiod => "to istiod from outside",
-        Class::CapturedIstiod => "to istiod from the mesh",
-        Class::Capture => "of the capture probe",
-        Class::OwnHbone => "to the own port 15008",
-        Class::Ztunnel => "to ztunnel's readiness",
-    };
-    match role {
-        Role::Near => format!("{what}, from {node},"),
-        Role::Far => format!("{what}, towards {node},"),
-        Role::On => what.to_owned(),
-    }
-}
-
-/// The probe that would tell two components apart.
-fn telling(one: Hypothesis, other: Hypothesis, index: &Index) -> String {
-    use Component::*;
-    match (one.component, other.component) {
-        (Node(n), _) | (_, Node(n)) => {
-            format!("a probe of a plain pod on {}", index.node_name(n))
-        }
-        (Workload(s) | Policy(s), _) | (_, Workload(s) | Policy(s)) => {
-            format!("`meshprobe probe hbone` to a pod of {}", index.services[s as usize].name)
-        }
-        (Ztunnel(n), _) | (_, Ztunnel(n)) => format!(
-            "`meshprobe probe hbone` to another pod on {}, or its ztunnel's log",
-            index.node_name(n)
-        ),
-        _ => "a probe from one more node".to_owned(),
-    }
-}
-
-fn next(component: Component, index: &Index) -> String {
-    use Component::*;
-    let on = |node: u32| index.node_name(node);
+/// What to run or look at next for `kind` of `component`.
+pub(super) fn next(component: Component, kind: Kind, names: &Names) -> String {
+    let node = |number: u32| names.nodes.text(number);
     match component {
-        Ztunnel(n) => format!(
-            "kubectl -n istio-system get pods -l app=ztunnel -o wide --field-selector \
-             spec.nodeName={}; then its log",
-            on(n)
+        Component::Ztunnel(n) => match kind {
+            Kind::NoCertificate => format!(
+                "istioctl ztunnel-config certificates --node {}; then look at the csr rung of `meshprobe probe istiod` there",
+                node(n)
+            ),
+            Kind::StaleXds => format!("istioctl ztunnel-config workloads --node {}", node(n)),
+            _ => format!(
+                "kubectl -n istio-system get pods -l app=ztunnel --field-selector spec.nodeName={}; then its log",
+                node(n)
+            ),
+        },
+        Component::Hbone(n) => format!(
+            "kubectl get networkpolicies -A: port 15008 to the pods on {} must be allowed",
+            node(n)
         ),
-        Hbone(n) => format!(
-            "kubectl get networkpolicies -A: what selects pods on {} must let TCP 15008 in",
-            on(n)
+        Component::Capture(n) => format!(
+            "kubectl -n istio-system logs -l k8s-app=istio-cni-node (the one on {}); restart a pod there to have it redirected again",
+            node(n)
         ),
-        Capture(n) => format!(
-            "kubectl -n istio-system logs -l k8s-app=istio-cni-node --field-selector \
-             spec.nodeName={}; pods captured before a reboot must be restarted",
-            on(n)
+        Component::Node(n) if kind == Kind::LargeLost => {
+            format!(
+                "meshprobe probe mtu from a pod on {}; compare the MTU of its interfaces",
+                node(n)
+            )
+        }
+        Component::Node(n) => format!("kubectl describe node {}; then its network", node(n)),
+        Component::Zone(a, b) => format!(
+            "look at routes and firewalls between the zones {} and {}",
+            names.zones.text(a),
+            names.zones.text(b)
         ),
-        Node(n) => format!("kubectl describe node {}", on(n)),
-        Zone(a, b) => format!(
-            "look at the network between zones {} and {}",
-            index.zone_name(a),
-            index.zone_name(b)
+        Component::CorednsPod(pod) => {
+            format!("kubectl -n kube-system logs {}", names.coredns.text(pod))
+        }
+        Component::Coredns => {
+            "kubectl -n kube-system get pods,endpointslices -l k8s-app=kube-dns".to_owned()
+        }
+        Component::IstiodPod(pod) => {
+            format!("kubectl -n istio-system logs {}", names.istiod.text(pod))
+        }
+        Component::Istiod => {
+            "kubectl -n istio-system get pods,endpointslices -l app=istiod; then its log".to_owned()
+        }
+        Component::IstiodLink(n) => format!(
+            "meshprobe probe istiod istiod.istio-system.svc from a pod on {}: the first rung that fails names the cause",
+            node(n)
         ),
-        CorednsPod(pod) => {
-            format!("kubectl -n kube-system logs {}", index.coredns[pod as usize].0)
-        }
-        Coredns => "kubectl -n kube-system get pods,endpointslices -l k8s-app=kube-dns".to_owned(),
-        IstiodPod(pod) => {
-            format!("kubectl -n istio-system logs {}", index.istiod[pod as usize].0)
-        }
-        Istiod => "kubectl -n istio-system get pods,endpointslices -l app=istiod".to_owned(),
-        IstiodLink(n) => format!(
-            "meshprobe probe istiod istiod.istio-system.svc:15012 from a pod on {}; \
-             istioctl proxy-status",
-            on(n)
+        Component::Peer(n) => format!(
+            "kubectl get pods -A --field-selector spec.nodeName={}: compare the addresses of the ambient pods there",
+            node(n)
         ),
-        Workload(s) => {
-            let name = &index.services[s as usize].name;
-            let (namespace, name) = name.split_once('/').unwrap_or(("", name));
-            format!("kubectl -n {namespace} get endpointslices,pods -l app={name}")
+        Component::Service(s) => {
+            let (namespace, name) = names.services.text(s).split_once('/').unwrap_or_default();
+            format!(
+                "kubectl -n {namespace} get endpointslices -l kubernetes.io/service-name={name}; then the log of its pods"
+            )
         }
-        NodeWorkload(n) => {
-            format!("kubectl get pods -A -o wide --field-selector spec.nodeName={}", on(n))
+        Component::Target(t) => {
+            format!("meshprobe check: look at the target {}", names.targets.text(t))
         }
-        Policy(_) | NodePolicy(_) | PeerPolicy => {
-            "kubectl get authorizationpolicies,peerauthentications -A".to_owned()
+        Component::ServicePolicy(s) => {
+            let (namespace, _) = names.services.text(s).split_once('/').unwrap_or_default();
+            format!("kubectl -n {namespace} get peerauthentications,authorizationpolicies -o yaml")
         }
-        Trust(n) => format!(
-            "istioctl ztunnel-config certificates --node {}; compare the ConfigMap \
-             istio-ca-root-cert of all namespaces",
-            on(n)
+        Component::PeerPolicy(n) if kind == Kind::Gap => format!(
+            "istioctl ztunnel-config policies --node {}: compare with kubectl get peerauthentications -A",
+            node(n)
+        ),
+        Component::PeerPolicy(_) | Component::PeersPolicy => {
+            "kubectl get peerauthentications,authorizationpolicies -A -o yaml".to_owned()
+        }
+        Component::Trust(n) => format!(
+            "istioctl ztunnel-config certificates --node {}: compare its root with the ConfigMap istio-ca-root-cert",
+            node(n)
         ),
     }
 }

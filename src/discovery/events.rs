@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{Finding, ObjectRef};
+use crate::cluster::{Finding, FindingReason, ObjectRef};
 use crate::discovery::access::Client;
 use crate::discovery::fault::ApiFault;
 use crate::discovery::follow::Snapshot;
@@ -66,11 +66,12 @@ impl Events {
         Self { client: client.clone(), home, ledger, written: 0, failed: 0 }
     }
 
-    /// Writes what is due of the latest snapshot's findings, while `leads` and until `stop`.
+    /// Writes what is due of the latest snapshot's findings and of `incidents`, while `leads` and until `stop`.
     /// Counts go to `counts`.
     pub async fn run(
         mut self,
         mut snapshots: watch::Receiver<Arc<Snapshot>>,
+        mut incidents: watch::Receiver<Arc<Vec<Finding>>>,
         mut leads: watch::Receiver<bool>,
         counts: watch::Sender<Count>,
         stop: CancellationToken,
@@ -81,15 +82,19 @@ impl Events {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
                 changed = snapshots.changed() => if changed.is_err() { return },
+                changed = incidents.changed() => if changed.is_err() { return },
                 changed = leads.changed() => if changed.is_err() { return },
             }
             if !*leads.borrow_and_update() {
                 continue;
             }
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
+            let incidents = Arc::clone(&incidents.borrow_and_update());
+            let all: Vec<Finding> =
+                incidents.iter().chain(&snapshot.cluster.findings).cloned().collect();
             tokio::select! {
                 () = stop.cancelled() => return,
-                count = self.tell(&snapshot.cluster.findings) => { counts.send_replace(count); }
+                count = self.tell(&all) => { counts.send_replace(count); }
             }
         }
     }
@@ -162,13 +167,15 @@ pub fn event(finding: &Finding, object: &ObjectRef, instance: &str, now: Timesta
         "" => "default",
         namespace => namespace,
     };
+    let over = finding.reason == FindingReason::IncidentClosed;
+    let incident = over || finding.reason == FindingReason::IncidentOpened;
     Event {
         metadata: ObjectMeta {
             name: Some(format!("{}.{:016x}", short.trim_end_matches(['.', '-']), hasher.finish())),
             namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         },
-        action: Some("Discover".to_owned()),
+        action: Some(if incident { "Diagnose" } else { "Discover" }.to_owned()),
         event_time: Some(MicroTime(now)),
         note: Some(finding.message.clone()),
         reason: Some(finding.reason.as_str().to_owned()),
@@ -182,7 +189,7 @@ pub fn event(finding: &Finding, object: &ObjectRef, instance: &str, now: Timesta
         }),
         reporting_controller: Some(CONTROLLER.to_owned()),
         reporting_instance: Some(instance.chars().take(128).collect()),
-        type_: Some("Warning".to_owned()),
+        type_: Some(if over { "Normal" } else { "Warning" }.to_owned()),
         ..Event::default()
     }
 }

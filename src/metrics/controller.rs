@@ -8,6 +8,7 @@ use metrics::{Key, Label};
 use metrics_util::registry::Registry;
 
 use crate::cluster::FindingReason;
+use crate::incident::Change;
 use crate::metrics::cells::Cells;
 use crate::metrics::{Exposition, counter, gauge, names};
 use crate::target::Vantage;
@@ -100,6 +101,29 @@ impl ControllerMetrics {
     pub fn flows_pulled(&self, good: bool) {
         let result = if good { "success" } else { "failure" };
         counter(&self.0, &labelled(names::FLOWS_PULLED, "result", result)).increment(1);
+    }
+
+    /// Incidents opened or ended.
+    pub fn incidents(&self, changes: &[Change]) {
+        for change in changes {
+            let (name, incident) = match change {
+                Change::Opened(incident) => (names::DIAGNOSES_OPENED, incident),
+                Change::Closed(incident) => (names::DIAGNOSES_CLOSED, incident),
+            };
+            // Kinds and faults are closed words; names of components are not.
+            let kind = incident.component.split('/').next().unwrap_or_default().to_owned();
+            let labels = vec![
+                Label::new("component_kind", kind.clone()),
+                Label::new("fault", incident.fault.clone()),
+            ];
+            counter(&self.0, &Key::from_parts(name, labels)).increment(1);
+            let active =
+                Key::from_parts(names::DIAGNOSES_ACTIVE, vec![Label::new("component_kind", kind)]);
+            match change {
+                Change::Opened(_) => gauge(&self.0, &active).increment(1.0),
+                Change::Closed(_) => gauge(&self.0, &active).decrement(1.0),
+            }
+        }
     }
 
     /// The fleet as it is now.

@@ -51,6 +51,9 @@ pub(super) const WINDOWS_PULLED: &str = "meshprobe_controller_window_pulls_total
 pub(super) const WINDOWS_REFUSED: &str = "meshprobe_controller_windows_refused_total";
 pub(super) const PATHS: &str = "meshprobe_controller_paths";
 pub(super) const EVIDENCE_BYTES: &str = "meshprobe_controller_evidence_bytes";
+pub(super) const DIAGNOSES_ACTIVE: &str = "meshprobe_diagnosis_active";
+pub(super) const DIAGNOSES_OPENED: &str = "meshprobe_diagnosis_opened_total";
+pub(super) const DIAGNOSES_CLOSED: &str = "meshprobe_diagnosis_closed_total";
 pub(super) const FLOWS_PULLED: &str = "meshprobe_controller_flow_pulls_total";
 pub(super) const CONNECTIONS: &str = "meshprobe_controller_connections_total";
 pub(super) const GATE_RESULT: &str = "meshprobe_gate_result";
@@ -147,6 +150,13 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (EVENTS, Kind::Counter, "Events, by result."),
     (PLAN_REQUESTS, Kind::Counter, "Plans that agents asked for, by HTTP status."),
     (WINDOWS_PULLED, Kind::Counter, "Windows that were asked of agents, by result."),
+    (DIAGNOSES_ACTIVE, Kind::Gauge, "Incidents that are open, by kind of component."),
+    (
+        DIAGNOSES_OPENED,
+        Kind::Counter,
+        "Incidents that were opened, by kind of component and fault.",
+    ),
+    (DIAGNOSES_CLOSED, Kind::Counter, "Incidents that are over, by kind of component and fault."),
     (FLOWS_PULLED, Kind::Counter, "Flows that were asked of plain agents, by result."),
     (
         WINDOWS_REFUSED,

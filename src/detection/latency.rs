@@ -1,0 +1,155 @@
+//! What a path's replies usually take, and how many are slower than that.
+//!
+//! The baseline is the 99th percentile of a path: of each block of 69 replies the longest is as
+//! likely above as below it, so the median of several blocks' longest estimates it. No fault that
+//! is in less than half of the blocks moves it, and no distribution is assumed. It is learnt from
+//! the first nine blocks (621 replies, 52 min at one each 5 s), and then from one block in four, so
+//! that it follows in half a day what is no fault. Cold and warm connections are different paths.
+//!
+//! Of a window more is not told than its count, median and 99th percentile. Of one reply that is
+//! all; of several the replies at and above each quantile are known to be at least that long, and
+//! the others count as not slow.
+
+use crate::observation::Observation;
+
+/// Replies of a block: half of all blocks hold one above the 99th percentile (0.99⁶⁹ = 0.5).
+const BLOCK: u8 = 69;
+/// Blocks that the baseline is the median of.
+const BLOCKS: usize = 9;
+/// One block in so many is kept once there are enough.
+const SELDOM: u8 = 4;
+/// Replies above this many times the baseline are slow, and above this many very slow.
+const SLOW: [f32; 2] = [1.25, 2.5];
+/// Replies that are not longer than this above the baseline are not slow, seconds: what a busy
+/// machine adds to a reply from nearby.
+const LEAST: f32 = 0.0005;
+
+/// Rate of slow replies that a whole path is taken to have at most: 1 % by definition of the
+/// baseline, and as much again for how roughly it is known.
+pub(super) const SLOW_BACKGROUND: f32 = 0.02;
+/// Rate of very slow replies that a whole path is expected to have.
+pub(super) const VERY_SLOW_BACKGROUND: f32 = 0.001;
+/// An alarm is over after so many replies, a day at one each 5 s: it is what the path is like now.
+pub(super) const ACCEPTED: u32 = 17_280;
+
+/// The longest replies of blocks, as [`scaled`].
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Baseline {
+    longest: [u16; BLOCKS],
+    /// Blocks that were kept so far, and of the later ones those that were not.
+    kept: u8,
+    passed: u8,
+    /// The block under way.
+    replies: u8,
+    block: u16,
+}
+
+impl Baseline {
+    /// The 99th percentile, seconds; `None` before enough was told.
+    pub(super) fn seconds(&self) -> Option<f32> {
+        if usize::from(self.kept) < BLOCKS {
+            return None;
+        }
+        let mut sorted = self.longest;
+        sorted.sort_unstable();
+        Some(seconds(sorted[BLOCKS / 2]))
+    }
+
+    /// How many of `observation` are slow, and how many very slow, at least; none before there is
+    /// a baseline.
+    pub(super) fn slow(&self, observation: &Observation) -> [u64; 2] {
+        let Some(usual) = self.seconds() else { return [0, 0] };
+        SLOW.map(|times| above(observation, (times * usual).max(usual + LEAST)))
+    }
+
+    /// Takes in so many replies, the longest of which was `longest` seconds.
+    pub(super) fn take(&mut self, replies: u32, longest: f32) {
+        self.block = self.block.max(scaled(longest));
+        self.replies = self.replies.saturating_add(replies.min(u8::MAX.into()) as u8);
+        if self.replies < BLOCK {
+            return;
+        }
+        let begun = usize::from(self.kept) < BLOCKS;
+        if begun || self.passed + 1 >= SELDOM {
+            self.longest.rotate_left(1);
+            self.longest[BLOCKS - 1] = self.block;
+            self.kept = self.kept.saturating_add(1);
+            self.passed = 0;
+        } else {
+            self.passed += 1;
+        }
+        self.discard();
+    }
+
+    /// Forgets the block under way: a fault began or ended in it.
+    pub(super) fn discard(&mut self) {
+        (self.replies, self.block) = (0, 0);
+    }
+}
+
+/// How many replies of `observation` took longer than `bound` seconds, at least.
+fn above(observation: &Observation, bound: f32) -> u64 {
+    let Some(latency) = observation.latency_seconds else { return 0 };
+    let replies = observation.verdicts.met;
+    let from = |share: f64| replies - (share * replies.saturating_sub(1) as f64) as u64;
+    let is_above = |seconds: f64| seconds > f64::from(bound);
+    match (is_above(latency.p50), is_above(latency.p99)) {
+        _ if replies == 0 => 0,
+        (true, _) => from(0.5),
+        (false, true) => from(0.99),
+        (false, false) => 0,
+    }
+}
+
+/// The longest that `observation` tells of, seconds.
+pub(super) fn longest(observation: &Observation) -> Option<f32> {
+    let latency = observation.latency_seconds?;
+    Some(latency.p99.max(latency.p50) as f32).filter(|seconds| seconds.is_finite())
+}
+
+/// Logarithm of a latency in two bytes: from 0.3 µs to 40 h within 0.03 %.
+fn scaled(seconds: f32) -> u16 {
+    ((seconds.ln() + 15.0) * 2400.0).clamp(0.0, 65_535.0) as u16
+}
+
+fn seconds(scaled: u16) -> f32 {
+    (f32::from(scaled) / 2400.0 - 15.0).exp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_survive_their_scale() {
+        for latency in [1e-6f32, 0.0003, 0.02, 1.0, 3600.0] {
+            assert!((seconds(scaled(latency)) / latency - 1.0).abs() < 1e-3, "{latency}");
+        }
+        assert_eq!(scaled(0.0), 0);
+    }
+
+    #[test]
+    fn the_baseline_is_the_99th_percentile_and_outliers_do_not_move_it() {
+        let mut baseline = Baseline::default();
+        for n in 0..69 * 9 {
+            assert_eq!(baseline.seconds(), None);
+            let outlier = n % 200 == 0;
+            baseline.take(1, if outlier { 5.0 } else { 0.001 * (1 + n % 100) as f32 });
+        }
+        let seconds = baseline.seconds().expect("enough was told");
+        assert!((0.095..0.101).contains(&seconds), "{seconds}");
+    }
+
+    #[test]
+    fn the_baseline_follows_slowly() {
+        let mut baseline = Baseline::default();
+        let tell = |baseline: &mut Baseline, blocks: u32, latency| {
+            (0..blocks * 69).for_each(|_| baseline.take(1, latency));
+        };
+        tell(&mut baseline, 9, 0.001);
+        tell(&mut baseline, 16, 0.002);
+        assert!(baseline.seconds().is_some_and(|seconds| seconds < 0.0011));
+        tell(&mut baseline, 4, 0.002);
+        assert!(baseline.seconds().is_some_and(|seconds| seconds > 0.0019));
+    }
+}
