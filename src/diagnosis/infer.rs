@@ -5,17 +5,19 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::diagnosis::component::{Component, Kind, Names};
-use crate::diagnosis::likelihood::{BACKGROUND, Cause, log_likelihood, uniform};
+use crate::diagnosis::likelihood::{Cause, log_likelihood};
 use crate::diagnosis::path::{End, Path};
 use crate::diagnosis::seen::{Tally, best};
 use crate::diagnosis::signature::{Signature, signature};
 
 /// Shares of failing attempts that are tried.
-const RATES: [f64; 7] = [1.0, 0.7, 0.4, 0.2, 0.1, 0.05, 0.02];
+const RATES: [f64; 8] = [1.0, 0.9, 0.6, 0.4, 0.2, 0.1, 0.05, 0.02];
 /// What one more broken component costs, nats, beside the logarithm of how many there are.
 const COST: f64 = 6.0;
 /// What a gray fault costs more: it has a rate.
 const GRAY: f64 = 2.0;
+/// What a kind of fault costs more that would explain nearly every reason.
+const VAGUE: f64 = 4.0;
 /// The most broken components that are looked for.
 const MOST: usize = 256;
 /// Components that may stand in for a suspect.
@@ -231,6 +233,7 @@ impl<'a> Search<'a> {
             .map(|(path, _)| log_likelihood(self.tally(*path), self.causes(*path), None))
             .collect();
         let rates = RATES.iter().filter(|rate| kind != Kind::Gray || **rate < 1.0);
+        let vague = if kind == Kind::Gray { VAGUE } else { 0.0 };
         let fits = rates.map(|&rate| {
             let gain: f64 = std::iter::zip(&touched, &before)
                 .map(|((path, cause), before)| {
@@ -239,7 +242,7 @@ impl<'a> Search<'a> {
                     log_likelihood(self.tally(*path), causes, Some(&cause)) - before
                 })
                 .sum();
-            let cost = self.cost + if rate < 1.0 { GRAY } else { 0.0 };
+            let cost = self.cost + if rate < 0.9 { GRAY } else { 0.0 } + vague;
             Suspect { component, kind, rate, gain: gain - cost }
         });
         fits.max_by(|a, b| a.gain.total_cmp(&b.gain))
@@ -301,8 +304,6 @@ impl<'a> Search<'a> {
 
 /// The most that a cause may gain on a path that failed.
 fn pull(tally: &Tally) -> f64 {
-    let (met, violated) = (tally.met as f64, tally.violated as f64);
-    let without = log_likelihood(tally, &[], None);
-    let chance = met * (-BACKGROUND).ln_1p() + violated * (BACKGROUND * uniform()).ln();
-    (best(met, violated) - without.max(chance)).max(0.0)
+    let most = best(tally.met as f64, tally.violated as f64);
+    (most - log_likelihood(tally, &[], None)).max(0.0)
 }
