@@ -122,11 +122,9 @@ impl Fault {
                 What::Zone => 3,
                 What::CorednsPod => cluster.coredns.len(),
                 What::IstiodPod => cluster.istiod.len(),
-                What::Workload | What::PolicyDenies => cluster.services.len(),
+                What::Workload => cluster.services.len(),
                 _ => cluster.nodes.len(),
             };
-            // A policy needs a Service that is in the mesh.
-            let even = |n: usize| if what == What::PolicyDenies { n & !1 } else { n };
             let share = |low: usize, high: usize, random: &mut Random| {
                 (low + random.below(high - low + 1)) as f64 / 100.0
             };
@@ -135,12 +133,12 @@ impl Fault {
                 Strength::Gray => share(5, 50, random),
                 Strength::Faint => share(2, 5, random),
             };
-            let fault = Self { what, victim: even(random.below(victims)), rate };
+            let fault = Self { what, victim: random.below(victims), rate };
             let family = |fault: &Self| match fault.what {
                 What::Zone => (1, 0),
                 What::CorednsPod | What::Coredns => (2, 0),
                 What::IstiodPod | What::Istiod => (3, 0),
-                What::Workload | What::PolicyDenies => (4, fault.victim),
+                What::Workload => (4, fault.victim),
                 _ => (5, fault.victim),
             };
             if faults.iter().all(|other| family(other) != family(&fault)) {
@@ -171,8 +169,7 @@ impl Fault {
             What::Istiod => "istiod".to_owned(),
             What::IstiodLink => format!("istiod-link/{}", node()),
             What::Workload => format!("workload/default/service-{}", self.victim),
-            What::PolicyDenies => format!("policy/default/service-{}", self.victim),
-            What::PolicyGap => format!("policy/meshprobe/peer-{}", node()),
+            What::PolicyDenies | What::PolicyGap => format!("policy/meshprobe/peer-{}", node()),
             What::Trust => format!("trust/{}", node()),
             What::Silent | What::Starved => format!("agent/{}/plain", node()),
         }
@@ -213,7 +210,7 @@ impl Fault {
     pub fn may_hit(&self, cluster: &Cluster, way: &Way) -> bool {
         match self.what {
             What::Zone | What::CorednsPod | What::Coredns | What::IstiodPod | What::Istiod => true,
-            What::Workload | What::PolicyDenies => way.ask == Ask::Service(self.victim),
+            What::Workload => way.ask == Ask::Service(self.victim),
             What::Silent => false,
             _ => {
                 way.from == self.victim
@@ -340,7 +337,10 @@ impl Fault {
                 _ => Sight::Met,
             },
             What::Coredns => match way.ask {
-                Ask::CorednsPod(_) => told(random.one_of(&[Reason::Timeout, Reason::Servfail])),
+                Ask::CorednsPod(_) if self.rate < 1.0 => {
+                    told(random.one_of(&[Reason::Timeout, Reason::Servfail]))
+                }
+                Ask::CorednsPod(_) => told(Reason::Timeout),
                 Ask::Istiod if !ambient => told(Reason::Timeout),
                 _ => Sight::Met,
             },
@@ -367,7 +367,12 @@ impl Fault {
                 (_, true) => told(random.one_of(&ended)),
                 (_, false) => told(Reason::Refused),
             },
-            What::PolicyDenies => told(random.one_of(&ended)),
+            What::PolicyDenies => match way.ask {
+                Ask::Hbone if far => told(Reason::HboneDenied),
+                Ask::Peer | Ask::Strict if far => told(random.one_of(&ended)),
+                Ask::Service(_) if far && meshed => told(random.one_of(&ended)),
+                _ => Sight::Met,
+            },
             What::PolicyGap if denied && far => Sight::Failed(Reason::UnexpectedReply),
             What::PolicyGap => Sight::Met,
             What::Trust => match way.ask {

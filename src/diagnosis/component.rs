@@ -169,9 +169,8 @@ impl Component {
             Self::Capture(_) => &[Kind::Lost],
             Self::Node(_) => &[Kind::Unreachable, Kind::LargeLost],
             Self::Zone(_, _) => &[Kind::Unreachable],
-            Self::CorednsPod(_) | Self::Coredns | Self::IstiodPod(_) | Self::Istiod => {
-                &[Kind::Down, Kind::Wrong]
-            }
+            Self::CorednsPod(_) | Self::Coredns => &[Kind::Down, Kind::Wrong, Kind::Gray],
+            Self::IstiodPod(_) | Self::Istiod => &[Kind::Down, Kind::Wrong],
             Self::IstiodLink(_) => &[Kind::Cut, Kind::Misdescribed],
             Self::Peer(_) => &[Kind::PortClosed, Kind::Gone, Kind::Replaced],
             Self::Service(_) => &[Kind::Closed, Kind::Gone, Kind::Wrong],

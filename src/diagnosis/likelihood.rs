@@ -82,7 +82,7 @@ fn part(tally: &Tally, cause: &Cause) -> f64 {
     let rate = tally.violated as f64 / (tally.violated + tally.met) as f64;
     let rate = rate.min(cause.rate()).max(BACKGROUND);
     let partly = Cause { rate, ..*cause };
-    mixed(tally, std::iter::once(&partly)) - 1.5
+    mixed(tally, std::iter::once(&partly)) - 0.5
 }
 
 /// Under a cause of its own, about which nothing is known.

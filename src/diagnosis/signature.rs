@@ -109,7 +109,7 @@ const TABLE: &[Signature] = &[
     may(0.9, &[Frozen], To, &[Mesh], HUNG, &[]),
     must(&[Frozen], To, &[Plaintext, Tunnel, Certificate], &[Timeout], &[]),
     // One without a valid certificate: what needs none goes on.
-    may(0.7, &[NoCertificate], From, &[Mesh], ENDED, &[]),
+    may(0.4, &[NoCertificate], From, &[Mesh], ENDED, &[]),
     must(
         &[NoCertificate],
         From,
@@ -117,7 +117,7 @@ const TABLE: &[Signature] = &[
         &[Reset, Closed, TlsAlert, CertExpired],
         &[CertExpiring],
     ),
-    may(0.7, &[NoCertificate], To, &[Mesh], ENDED, &[]),
+    may(0.4, &[NoCertificate], To, &[Mesh], ENDED, &[]),
     must(&[NoCertificate], To, HBONE, &[Reset, Closed, TlsAlert, CertExpired], &[CertExpiring]),
     // One that does not know its own pods: 5 s of silence, then the end.
     must(&[StaleXds], From, CALLS, &[Closed, Timeout, Reset], &[]),
@@ -169,14 +169,15 @@ const TABLE: &[Signature] = &[
     must(&[Kind::Strict], To, &[Plaintext], ENDED, &[]),
     must(&[Gap], To, &[Denied], &[UnexpectedReply], &[]),
     // Roots that disagree: the other's ztunnel rejects them, and so do we, by name.
-    may(0.6, &[Disagree], From, &[Mesh], ENDED, &[]),
-    may(0.6, &[Disagree], To, &[Mesh], ENDED, &[]),
+    may(0.4, &[Disagree], From, &[Mesh], ENDED, &[]),
+    may(0.4, &[Disagree], To, &[Mesh], ENDED, &[]),
     must(&[Disagree], To, HBONE, &[CertUntrusted], &[TlsAlert]),
     must(&[Disagree], From, &[OwnHbone], &[CertUntrusted], &[]),
     // CoreDNS.
     must(&[Down], To, &[Dns], &[Timeout, Refused], &[Unreachable, Servfail]),
     must(&[Wrong], To, &[Dns], WRONG_DNS, &[]),
-    may(0.5, &[Down, Wrong], To, &[CapturedDns], &[Timeout, Servfail], WRONG_DNS),
+    must(&[Gray], To, &[Dns], &[Timeout, Refused, Servfail], WRONG_DNS),
+    may(0.05, &[Down, Wrong, Gray], To, &[CapturedDns], &[Timeout, Servfail], WRONG_DNS),
     // istiod, and the way to it.
     must(&[Down], To, &[PlainLadder], &[Refused, Timeout], HANDSHAKE),
     must(&[Down], To, &[AmbientLadder], &[Reset, Closed, TlsAlert, Timeout], &[Refused]),
@@ -188,19 +189,19 @@ const TABLE: &[Signature] = &[
     must(&[Wrong], To, &[Mesh, Passthrough, Plaintext, Direct], WRONG_REPLY, IMPOSTOR),
     must(&[Wrong], To, &[Tunnel], WRONG_REPLY, &[HboneUnavailable]),
     // One of several far ends.
-    may(0.5, &[Down], Shared, NAMES, &[Timeout, Refused], &[Servfail]),
-    may(0.5, &[Wrong], Shared, NAMES, WRONG_DNS, &[]),
-    may(0.5, &[Down], Shared, LADDERS, &[Timeout, Refused, Reset, Closed], &[TlsAlert]),
-    may(0.5, &[Wrong], Shared, LADDERS, WRONG_ISTIOD, WRONG_DNS),
-    may(0.5, &[Kind::Unreachable], Shared, CALLS, HUNG, &[Unreachable]),
-    may(0.5, &[Kind::Unreachable], Shared, OUTSIDE, NO_WAY, &[]),
-    may(0.5, &[Kind::Unreachable], Shared, &[AmbientLadder], &[Timeout], HANDSHAKE),
-    may(0.5, &[Dead, Gray, Lost, Disagree], Shared, &[Mesh], ENDED, &[Timeout]),
-    may(0.5, &[Dead, Listeners, Gray], Shared, &[Plaintext], &[Refused], ENDED),
-    may(0.5, &[NoCertificate, StaleXds, Denies], Shared, &[Mesh], ENDED, &[Timeout]),
-    may(0.5, &[StaleXds, Denies, Kind::Strict], Shared, &[Plaintext], ENDED, &[]),
-    may(0.5, &[Frozen, Blocked, Gone, Replaced], Shared, &[Mesh], HUNG, &[]),
-    may(0.5, &[Frozen, Gone], Shared, &[Plaintext], &[Timeout], &[Unreachable]),
+    may(0.1, &[Down, Gray], Shared, NAMES, &[Timeout, Refused], &[Servfail]),
+    may(0.1, &[Wrong], Shared, NAMES, WRONG_DNS, &[]),
+    may(0.05, &[Down, Gray], Shared, LADDERS, &[Timeout, Refused, Reset, Closed], &[TlsAlert]),
+    may(0.05, &[Wrong], Shared, LADDERS, WRONG_ISTIOD, WRONG_DNS),
+    may(0.1, &[Kind::Unreachable], Shared, CALLS, HUNG, &[Unreachable]),
+    may(0.1, &[Kind::Unreachable], Shared, OUTSIDE, NO_WAY, &[]),
+    may(0.1, &[Kind::Unreachable], Shared, &[AmbientLadder], &[Timeout], HANDSHAKE),
+    may(0.1, &[Dead, Gray, Lost, Disagree], Shared, &[Mesh], ENDED, &[Timeout]),
+    may(0.1, &[Dead, Listeners, Gray], Shared, &[Plaintext], &[Refused], ENDED),
+    may(0.1, &[NoCertificate, StaleXds, Denies], Shared, &[Mesh], ENDED, &[Timeout]),
+    may(0.1, &[StaleXds, Denies, Kind::Strict], Shared, &[Plaintext], ENDED, &[]),
+    may(0.1, &[Frozen, Blocked, Gone, Replaced], Shared, &[Mesh], HUNG, &[]),
+    may(0.1, &[Frozen, Gone], Shared, &[Plaintext], &[Timeout], &[Unreachable]),
 ];
 
 /// How a fault of large packets shows.
