@@ -19,7 +19,7 @@ const BLOCKS: usize = 9;
 /// One block in so many is kept once there are enough.
 const SELDOM: u8 = 4;
 /// Replies above this many times the baseline are slow, and above this many very slow.
-const SLOW: [f32; 2] = [1.25, 2.5];
+const SLOW: [f32; 2] = [1.25, 3.0];
 /// Replies that are not longer than this above the baseline are not slow, seconds: what a busy
 /// machine adds to a reply from nearby.
 const LEAST: f32 = 0.0005;

@@ -35,7 +35,8 @@ pub(super) struct Open {
     pub(super) attempts: u32,
     /// Events among them.
     pub(super) events: u32,
-    /// Share of events when the last of them was told.
+    /// Share of events when the last of them was told (Jeffreys' estimate: what a few attempts have
+    /// shown is doubtful, and a fault that lost three in a row by chance is not one of all).
     rate: f32,
     healing: Healing,
 }
@@ -272,8 +273,7 @@ impl Open {
 
     fn of(run: Run, since: u64) -> Self {
         let (attempts, events) = (run.attempts.into(), run.events.into());
-        let rate = f32::from(run.events) / f32::from(run.attempts);
-        Self { since, attempts, events, rate, healing: Healing::default() }
+        Self { since, attempts, events, rate: share(events, attempts), healing: Healing::default() }
     }
 
     /// Takes in attempts without event, then those with one; whether the path is whole again.
@@ -281,7 +281,7 @@ impl Open {
         self.attempts = self.attempts.saturating_add(counts.0).saturating_add(counts.1);
         if counts.1 > 0 {
             self.events = self.events.saturating_add(counts.1);
-            self.rate = self.events as f32 / self.attempts as f32;
+            self.rate = share(self.events, self.attempts);
         }
         self.healing.take(self.rate, background, counts)
     }
@@ -291,6 +291,10 @@ impl Step {
     fn at(&self) -> u64 {
         u64::from(self.second) * 1000 + u64::from(self.millisecond)
     }
+}
+
+fn share(events: u32, attempts: u32) -> f32 {
+    (events as f32 + 0.5) / (attempts as f32 + 1.0)
 }
 
 fn seconds(at: u64) -> u32 {

@@ -30,7 +30,7 @@ fn at(second: i64) -> OffsetDateTime {
 }
 
 #[test]
-fn a_path_that_fails_three_times_is_broken_and_heals_after_three_successes() {
+fn a_path_that_fails_three_times_is_broken_and_heals_after_six_successes() {
     let mut detector = Detector::default();
     assert_eq!(detector.take(&told("a", 0, 2, 0), at(9)).failing, None);
     assert_eq!(detector.take(&told("a", 10, 0, 1), at(15)).failing, None);
@@ -38,7 +38,7 @@ fn a_path_that_fails_three_times_is_broken_and_heals_after_three_successes() {
     assert_eq!(detector.take(&told("a", 20, 0, 1), at(25)).failing, Some(Change::Opened));
     let alarm = detector.alarms().next().expect("an alarm");
     assert_eq!((alarm.since, alarm.attempts, alarm.events), (at(10), 3, 3));
-    assert_eq!(detector.take(&told("a", 30, 2, 0), at(39)).failing, None);
+    assert_eq!(detector.take(&told("a", 30, 5, 0), at(39)).failing, None);
     assert_eq!(detector.take(&told("a", 40, 1, 0), at(49)).failing, Some(Change::Closed));
     assert_eq!(detector.alarms().count(), 0);
 }
