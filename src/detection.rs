@@ -135,8 +135,7 @@ impl Detector {
             let usual = state.usual_failures();
             let failing = state.failing.as_deref().map(|it| alarm(it, Symptom::Failing { usual }));
             let usual_seconds = state.usual_seconds().unwrap_or_default();
-            let slow =
-                state.slow.as_deref().map(|it| alarm(it, Symptom::Slow { usual_seconds }));
+            let slow = state.slow.as_deref().map(|it| alarm(it, Symptom::Slow { usual_seconds }));
             failing.into_iter().chain(slow)
         })
     }

@@ -128,9 +128,12 @@ impl Incidents {
     }
 
     fn end(&mut self, now: OffsetDateTime) -> Vec<Change> {
-        let over = self.open.extract_if(.., |_, incident| now - incident.seen_at >= QUIET);
+        let is_over = |incident: &Incident| now - incident.seen_at >= QUIET;
+        let over: Vec<Incident> = self.open.values().filter(|it| is_over(it)).cloned().collect();
+        self.open.retain(|_, incident| !is_over(incident));
         let over: Vec<Incident> = over
-            .map(|(_, incident)| Incident { closed_at: Some(incident.seen_at), ..incident })
+            .into_iter()
+            .map(|incident| Incident { closed_at: Some(incident.seen_at), ..incident })
             .collect();
         for incident in &over {
             if self.closed.len() == REMEMBERED {

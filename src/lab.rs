@@ -4,6 +4,7 @@
 //! Every part that a cluster would have is here, wrong when told so; the agents are the real ones.
 
 mod address;
+mod blame;
 pub mod board;
 pub mod ca;
 pub mod cell;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempt;
 use crate::flow::FleetFlows;
+pub use blame::{blame, replica_name};
 use board::{Board, Finding, Totals};
 use cell::Cell;
 use fault::Fault;

@@ -3,9 +3,11 @@
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
 //! attempt schedule spec cluster topology observation flow`), edges (`config net tls istiod channel
 //! drain telemetry`), capabilities (`probe identity discovery metrics responder window`), engine
-//! (`runner plan fleet detection incident`), roles (`agent controller lab`), and `cli`.
+//! (`runner plan fleet detection diagnosis incident analysis`), roles (`agent controller lab`), and
+//! `cli`.
 
 pub mod agent;
+pub mod analysis;
 pub mod attempt;
 pub mod channel;
 pub mod cli;
@@ -13,6 +15,7 @@ pub mod cluster;
 pub mod config;
 pub mod controller;
 pub mod detection;
+pub mod diagnosis;
 pub mod discovery;
 pub mod drain;
 pub mod expectation;

@@ -4,13 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::time::Duration;
 
 use meshprobe::config;
-use meshprobe::flow::{FlowPair, FlowSecurity};
-use meshprobe::lab::{self, Options};
 use meshprobe::target::Vantage;
-use tokio_util::sync::CancellationToken;
 
 #[test]
 fn a_healthy_lab_violates_nothing_and_hears_from_every_cell() {
@@ -70,39 +66,4 @@ fn agents_left_to_others_are_written_as_configurations_and_not_run() {
         let names = config.targets.iter().map(|target| target.name.as_str());
         assert!(names.into_iter().any(|name| name == "canary/node-2"), "{yaml}");
     }
-}
-
-#[test]
-fn a_ztunnel_that_dies_and_comes_back_restarted_and_its_callers_are_counted_on() {
-    let options = Options {
-        nodes: 2,
-        peers: 1,
-        interval: Some(Duration::from_millis(250)),
-        export: None,
-        duration: Some(Duration::from_secs(14)),
-        settle: None,
-        faults: vec!["ztunnel-dead/node-1@4s+3s".parse().expect("a fault")],
-        time_scale: 20.0,
-        terminal: None,
-    };
-    let mut shown = Vec::new();
-    let report = lab::runtime()
-        .expect("a runtime")
-        .block_on(lab::run(options, CancellationToken::new(), &mut shown))
-        .expect("a lab");
-    let shown = String::from_utf8(shown).expect("UTF-8");
-    let ztunnels: Vec<_> = report.flows.nodes.iter().filter_map(|it| it.ztunnel.as_ref()).collect();
-    let restarts: Vec<u64> = ztunnels.iter().map(|it| it.restarts).collect();
-    assert_eq!(restarts, [1, 0], "{:#?}", report.flows.nodes);
-    assert!(ztunnels[0].scrape_failures > 0 && ztunnels[0].ready == Some(true), "{ztunnels:#?}");
-    assert_eq!(ztunnels[0].version.as_deref(), Some("lab"));
-    let users: Vec<_> = report.flows.plaintext_of_users(&report.own_namespaces).collect();
-    let [caller] = users[..] else { panic!("{users:#?}\n{shown}") };
-    assert_eq!(caller.to_string(), "ingress/cloudflared to default/mirai-frontend");
-    assert!(caller.opened > caller.opened_before && caller.last_seen.is_some(), "{caller:#?}");
-    // Four a second, and none twice.
-    assert!(caller.total() <= 14 * 4 + 1, "{caller:#?}");
-    let probed = |pair: &&FlowPair| pair.source.namespace.as_deref() == Some("meshprobe-plain");
-    assert!(report.flows.plaintext().any(|pair| probed(&pair)), "probers are told as such");
-    assert!(report.flows.pairs.iter().any(|pair| pair.security == FlowSecurity::MutualTls));
 }

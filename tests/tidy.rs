@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
     &["probe", "identity", "discovery", "metrics", "responder", "window"],
-    &["runner", "plan", "fleet", "detection", "incident"],
+    &["runner", "plan", "fleet", "detection", "incident", "diagnosis", "analysis"],
     &["agent", "controller", "lab"],
     &["cli"],
 ];
@@ -38,6 +38,9 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("channel", "tls"),
     ("lab", "agent"),
     ("runner", "plan"),
+    ("analysis", "detection"),
+    ("analysis", "diagnosis"),
+    ("analysis", "incident"),
 ];
 
 /// Foreign crates that only these modules may name.

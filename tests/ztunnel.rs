@@ -2,6 +2,7 @@
 
 mod ztunnel {
     mod faults;
+    mod flows;
     mod healthy;
     mod own;
     mod probed;

@@ -1,5 +1,6 @@
 //! The command line as clap reads it: raw words, no effects.
 
+mod diagnose;
 mod mesh;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use crate::cli::words::{self, Header};
 use crate::expectation::{Expectation, StatusSet};
 use crate::spec::{HttpVersion, Qtype, TlsVersion, Transport};
 use crate::target::{Endpoint, Vantage};
+pub(crate) use diagnose::{DiagnoseFlags, DiagnoseOutput};
 pub(crate) use mesh::{CaptureFlags, HboneFlags, IstiodFlags, MeshFlags, MtuFlags, ZtunnelFlags};
 
 const AFTER_HELP: &str = "\
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     Probe(ProbeCommand),
     /// Tell what holds and what does not: per node and vantage, or once from here with --config.
     Check(CheckFlags),
+    /// Tell what is broken and since when, by what the agents saw.
+    Diagnose(DiagnoseFlags),
     /// Probe for ever: metrics, health, responder, /probe.
     Agent(AgentFlags),
     /// Watch a cluster, tell each agent what to probe, and hear what it sees.

@@ -100,13 +100,7 @@ impl Run {
         opens
     }
 
-    fn add(
-        &mut self,
-        (down, up): (f32, f32),
-        most: f32,
-        at: u32,
-        (others, events): (u32, u32),
-    ) {
+    fn add(&mut self, (down, up): (f32, f32), most: f32, at: u32, (others, events): (u32, u32)) {
         let more = |sum: u16, more: u32| sum.saturating_add(more.min(u16::MAX.into()) as u16);
         self.score -= down * others as f32;
         if self.score <= 0.0 {
@@ -226,9 +220,8 @@ mod tests {
 
     #[test]
     fn three_failures_in_a_row_are_enough_and_two_are_not() {
-        let hard = |told: &[(u32, u32)]| {
-            opens_after(Design::HARD, LEAST_BACKGROUND, told.iter().copied())
-        };
+        let hard =
+            |told: &[(u32, u32)]| opens_after(Design::HARD, LEAST_BACKGROUND, told.iter().copied());
         assert_eq!(hard(&[(0, 1); 5]), Some(3));
         assert_eq!(hard(&[(0, 2), (1, 1)]), None);
     }

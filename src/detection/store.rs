@@ -60,9 +60,8 @@ impl Paths {
         }
         self.order = (0..self.states.len() as u32).collect();
         let states = &self.states;
-        self.order.sort_by(|a, b| {
-            states[*a as usize].asked.name.cmp(&states[*b as usize].asked.name)
-        });
+        self.order
+            .sort_by(|a, b| states[*a as usize].asked.name.cmp(&states[*b as usize].asked.name));
         self.found = 0;
     }
 

@@ -1,3 +1,5 @@
+//! Facts of alarms, and of what is shown of a path.
+
 use time::macros::datetime;
 
 use super::*;

@@ -170,7 +170,39 @@ rows! {
     IngressFrontend => Ingress, "frontend", "default/mirai-frontend", "reply";
 }
 
+impl Row {
+    /// What observations of its targets are of; of a replica by its number.
+    fn subject(self) -> &'static str {
+        match self {
+            Self::AmbientPeer | Self::AmbientHeld | Self::AmbientLarge => "peer",
+            Self::PlainPeer | Self::PlainHbone => "peer",
+            Self::AmbientCanary | Self::PlainCanary | Self::PlainHboneCanary => "peer-strict",
+            Self::AmbientUnderlay | Self::PlainUnderlay => "underlay",
+            Self::AmbientFrontend | Self::PlainFrontend | Self::IngressFrontend => {
+                "service/default/mirai-frontend"
+            }
+            Self::AmbientMonitoring | Self::PlainMonitoring => "service/monitoring/prometheus",
+            Self::AmbientNames | Self::PlainDnsUdp | Self::PlainDnsTcp => "coredns",
+            Self::AmbientIstiod | Self::AmbientIstiodName => "istiod",
+            Self::PlainIstiod | Self::PlainIstiodName => "istiod",
+            Self::AmbientCapture | Self::PlainCapture => "capture",
+            Self::AmbientOwnHbone => "own-hbone",
+            Self::PlainCertificate => "certificate",
+            Self::PlainZtunnel => "ztunnel",
+        }
+    }
+}
+
 impl Cell {
+    /// What observations of the target are of.
+    pub fn subject(&self) -> String {
+        let subject = self.row.subject();
+        match self.to {
+            To::Alone | To::Node(_) => subject.to_owned(),
+            To::Replica(replica) => format!("{subject}/{replica}"),
+        }
+    }
+
     /// The target's name within its agent's plan.
     pub fn target_name(&self) -> String {
         let row = self.row.target();

@@ -1,0 +1,146 @@
+//! From what agents tell to what is wrong now: detection, diagnosis and incidents in a row.
+//!
+//! Whoever hears agents (a controller, a lab) gives what they tell to [`Analyst::hear`] and asks
+//! [`Analyst::conclude`] now and then. Time is an argument; nothing is announced here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::detection::{Alarm, Detector, Symptom};
+use crate::diagnosis::{Diagnosis, FaultWord, Report, Topology, diagnose};
+use crate::incident::{Change, Incident, Incidents, Suspicion};
+use crate::observation::Observation;
+use crate::target::Vantage;
+
+/// What is healthy speaks for so long.
+const LOOK_BACK: Duration = Duration::from_secs(60);
+/// Faults whose first signs are further apart than this are looked at as of different times.
+const TOGETHER: Duration = Duration::from_secs(30);
+/// An agent that told nothing for so long is silent.
+pub const SILENT: Duration = Duration::from_secs(45);
+
+/// What is known of a mesh, from what its agents told.
+#[derive(Debug)]
+pub struct Analyst {
+    detector: Detector,
+    incidents: Incidents,
+    /// When each agent told something last, by node.
+    heard: BTreeMap<String, BTreeMap<Vantage, OffsetDateTime>>,
+    began: OffsetDateTime,
+}
+
+/// What is wrong at one moment.
+#[derive(Debug, Clone)]
+pub struct Conclusion {
+    /// What is broken, ranked.
+    pub report: Report,
+    /// What began and ended since the last conclusion.
+    pub changes: Vec<Change>,
+    /// Paths that are broken.
+    pub alarms: usize,
+}
+
+impl Analyst {
+    /// One that has heard nothing yet, at `now`.
+    pub fn new(now: OffsetDateTime) -> Self {
+        Self {
+            detector: Detector::default(),
+            incidents: Incidents::default(),
+            heard: BTreeMap::new(),
+            began: now,
+        }
+    }
+
+    /// Takes in what agents told at `now`. Windows that are told again count once; a window of 0
+    /// seconds is one attempt.
+    pub fn hear<'a>(
+        &mut self,
+        observations: impl IntoIterator<Item = &'a Observation>,
+        now: OffsetDateTime,
+    ) {
+        for observation in observations {
+            if let Some(vantage) = observation.vantage {
+                self.note(&observation.source_node, vantage, now);
+            }
+            self.detector.take(observation, now);
+        }
+    }
+
+    fn note(&mut self, node: &str, vantage: Vantage, now: OffsetDateTime) {
+        match self.heard.get_mut(node) {
+            Some(sides) => {
+                sides.insert(vantage, now);
+            }
+            None => {
+                self.heard.insert(node.to_owned(), BTreeMap::from([(vantage, now)]));
+            }
+        }
+    }
+
+    /// What is wrong at `now` in the cluster of `topology`; its `agents` are those that are to be
+    /// heard.
+    pub fn conclude(&mut self, topology: &Topology, now: OffsetDateTime) -> Conclusion {
+        self.detector.retain(now);
+        let alarms: Vec<Alarm> = self
+            .detector
+            .alarms()
+            .filter(|alarm| matches!(alarm.symptom, Symptom::Failing { .. }))
+            .collect();
+        let since = present_since(&alarms, now);
+        let present = self.detector.present(since, now, !alarms.is_empty());
+        let mut report = diagnose(topology, &present, now);
+        // Who was not asked since then is not silent; who was not heard is.
+        report.diagnoses.retain(|diagnosis| {
+            diagnosis.fault != FaultWord::Silent || self.is_silent(&diagnosis.component, now)
+        });
+        let suspicions: Vec<Suspicion> = report.diagnoses.iter().map(suspicion).collect();
+        let changes = self.incidents.update(&suspicions, now);
+        Conclusion { report, changes, alarms: alarms.len() }
+    }
+
+    /// Incidents that are open, the oldest first.
+    pub fn open(&self) -> Vec<Incident> {
+        self.incidents.open()
+    }
+
+    /// The last incidents that are over, the newest first.
+    pub fn closed(&self) -> Vec<Incident> {
+        self.incidents.closed().cloned().collect()
+    }
+
+    /// Whether the agent of that component was not heard lately.
+    fn is_silent(&self, component: &str, now: OffsetDateTime) -> bool {
+        let name = component.strip_prefix("agent/").and_then(|rest| rest.rsplit_once('/'));
+        let Some((node, Ok(vantage))) = name.map(|(node, side)| (node, side.parse())) else {
+            return true;
+        };
+        let heard = self.heard.get(node).and_then(|sides| sides.get(&vantage)).copied();
+        now - heard.unwrap_or(self.began) >= SILENT
+    }
+}
+
+/// Since when healthy paths speak of how things are now: since the faults began that came last.
+fn present_since(alarms: &[Alarm], now: OffsetDateTime) -> OffsetDateTime {
+    let earliest = now - LOOK_BACK;
+    let Some(last) = alarms.iter().map(|alarm| alarm.since).max() else { return earliest };
+    let mut fresh: Vec<OffsetDateTime> =
+        alarms.iter().map(|alarm| alarm.since).filter(|since| last - *since <= TOGETHER).collect();
+    fresh.sort_unstable();
+    // Some attempts were under way when it broke, so the first of all is too early.
+    fresh[fresh.len() / 2].max(earliest)
+}
+
+fn suspicion(diagnosis: &Diagnosis) -> Suspicion {
+    Suspicion {
+        component: diagnosis.component.clone(),
+        fault: diagnosis.fault.to_string(),
+        since: diagnosis.since.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        confidence: diagnosis.confidence,
+        summary: diagnosis.evidence.first().cloned().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

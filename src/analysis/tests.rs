@@ -1,0 +1,145 @@
+//! What is told, from the first failure to the end of an incident.
+
+use std::collections::BTreeMap;
+
+use time::macros::datetime;
+
+use super::*;
+use crate::diagnosis::{Agent, Node};
+use crate::failure::Reason;
+use crate::observation::{Expected, Verdicts};
+use crate::target::{ProbeKind, Via};
+
+const START: OffsetDateTime = datetime!(2026-01-01 00:00:00 UTC);
+const NODES: u32 = 4;
+
+fn at(second: i64) -> OffsetDateTime {
+    START + time::Duration::seconds(second)
+}
+
+fn topology() -> Topology {
+    let name = |n| format!("node-{n}");
+    let agent = |n| Vantage::ALL.map(|vantage| Agent { node: name(n), vantage });
+    Topology {
+        nodes: (1..=NODES).map(|n| Node { name: name(n), zone: None }).collect(),
+        agents: (1..=NODES).flat_map(agent).collect(),
+        ..Topology::default()
+    }
+}
+
+fn attempt(
+    (source, vantage): (u32, Vantage),
+    (target, to): (&str, u32),
+    second: i64,
+    failure: Option<Reason>,
+) -> Observation {
+    let mut verdicts = Verdicts::default();
+    let mut reasons = BTreeMap::new();
+    match failure {
+        None => verdicts.met = 1,
+        Some(reason) => {
+            verdicts.violated = 1;
+            reasons.insert(reason, 1);
+        }
+    }
+    Observation {
+        source_node: format!("node-{source}"),
+        vantage: Some(vantage),
+        probe: ProbeKind::Http,
+        target: target.to_owned(),
+        name: Some(format!("{target}/node-{to}")),
+        destination_node: Some(format!("node-{to}")),
+        via: Some(Via::PodIp),
+        expect: Expected::Reply,
+        window_start: at(second),
+        window_seconds: 0,
+        attempts: 1,
+        verdicts,
+        reasons,
+        latency_seconds: None,
+    }
+}
+
+/// Every path once, at `second`; with a ztunnel that is `dead`.
+fn round(analyst: &mut Analyst, second: i64, dead: Option<u32>) {
+    for source in 1..=NODES {
+        for vantage in Vantage::ALL {
+            for to in (1..=NODES).filter(|to| *to != source) {
+                for target in ["peer", "underlay"] {
+                    let ambient = vantage == Vantage::Ambient;
+                    let failure = match (dead, target, ambient) {
+                        (Some(dead), _, true) if dead == source => Some(Reason::Refused),
+                        (Some(dead), "peer", true) if dead == to => Some(Reason::Reset),
+                        (Some(dead), "peer", false) if dead == to => Some(Reason::Refused),
+                        _ => None,
+                    };
+                    let told = attempt((source, vantage), (target, to), second, failure);
+                    analyst.hear([&told], at(second));
+                }
+            }
+        }
+    }
+}
+
+fn named(conclusion: &Conclusion) -> Vec<String> {
+    let all = conclusion.report.diagnoses.iter();
+    all.map(|it| format!("{} {}", it.component, it.fault)).collect()
+}
+
+#[test]
+fn a_fault_is_named_after_three_rounds_and_its_incident_ends_when_it_does() {
+    let (mut analyst, topology) = (Analyst::new(START), topology());
+    for second in (0..60).step_by(5) {
+        round(&mut analyst, second, None);
+        assert_eq!(named(&analyst.conclude(&topology, at(second + 1))), [""; 0]);
+    }
+    let mut changes = Vec::new();
+    for second in [60, 65, 70] {
+        round(&mut analyst, second, Some(2));
+        changes.extend(analyst.conclude(&topology, at(second + 1)).changes);
+    }
+    let now = analyst.conclude(&topology, at(72));
+    assert_eq!(named(&now), ["ztunnel/node-2 dead"]);
+    let [Change::Opened(incident)] = changes.as_slice() else { panic!("{changes:?}") };
+    assert_eq!((incident.component.as_str(), incident.since), ("ztunnel/node-2", at(60)));
+    let mut over = Vec::new();
+    for second in (75..150).step_by(5) {
+        round(&mut analyst, second, None);
+        over.extend(analyst.conclude(&topology, at(second + 1)).changes);
+    }
+    assert!(matches!(over.as_slice(), [Change::Closed(_)]), "{over:?}");
+    assert_eq!((analyst.open().len(), analyst.closed().len()), (0, 1));
+}
+
+#[test]
+fn a_stray_failure_accuses_nobody() {
+    let (mut analyst, topology) = (Analyst::new(START), topology());
+    for second in (0..60).step_by(5) {
+        round(&mut analyst, second, None);
+    }
+    for second in [61, 62] {
+        let seat = (1, Vantage::Plain);
+        let stray = attempt(seat, ("peer", 2), second, Some(Reason::Timeout));
+        analyst.hear([&stray], at(second));
+    }
+    let now = analyst.conclude(&topology, at(63));
+    assert_eq!((named(&now), now.alarms), (Vec::<String>::new(), 0));
+}
+
+#[test]
+fn an_agent_is_silent_when_it_was_not_heard_and_not_when_it_was_not_asked() {
+    let (mut analyst, topology) = (Analyst::new(START), topology());
+    round(&mut analyst, 0, None);
+    for second in (5..80).step_by(5) {
+        for source in 1..NODES {
+            for vantage in Vantage::ALL {
+                let told = attempt((source, vantage), ("underlay", NODES), second, None);
+                analyst.hear([&told], at(second));
+            }
+        }
+        let silent = named(&analyst.conclude(&topology, at(second + 1)));
+        assert!(silent.is_empty() || second + 1 >= 45, "{second}: {silent:?}");
+        assert!(silent.iter().all(|name| name.starts_with("agent/node-4/")), "{silent:?}");
+    }
+    assert_eq!(named(&analyst.conclude(&topology, at(80))).len(), 2);
+}

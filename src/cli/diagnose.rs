@@ -1,0 +1,136 @@
+//! `meshprobe diagnose`: what is broken, by observations from a file. The text of a report serves
+//! any report, wherever it comes from.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::cli::flags::{DiagnoseFlags, DiagnoseOutput};
+use crate::cli::{Exit, render};
+use crate::diagnosis::{Diagnosis, Evidence, Line, Report, Topology, lines};
+use crate::expectation::Verdict;
+
+/// Malformed lines that are told one by one.
+const MOST_TOLD: u64 = 20;
+/// The largest topology that is read, bytes.
+const MOST_TOPOLOGY: u64 = 64 * 1024 * 1024;
+
+pub(crate) fn run(
+    flags: &DiagnoseFlags,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let input = Path::new("-");
+    if flags.observations == input && flags.topology == input {
+        writeln!(
+            err,
+            "error: standard input is one file: give --topology or --observations another"
+        )?;
+        return Ok(Exit::Usage);
+    }
+    let topology = topology(&flags.topology)?;
+    let mut evidence = Evidence::new(&topology);
+    let mut malformed = 0;
+    let (name, input) = open(&flags.observations)?;
+    let read = lines(BufReader::with_capacity(1 << 20, input), |line| match line {
+        Line::Read(observation) => evidence.add(&observation),
+        Line::Malformed { number, problem } => {
+            malformed += 1;
+            if malformed <= MOST_TOLD {
+                let problem = render::inert(&problem).to_string();
+                let _ = writeln!(err, "{name}:{number}: not an observation: {problem}; left out");
+            }
+        }
+    });
+    read.with_context(|| format!("{name} cannot be read"))?;
+    if malformed > MOST_TOLD {
+        writeln!(err, "{name}: {malformed} lines are no observations")?;
+    }
+    let now = evidence.last().unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let report = Report { malformed_lines: malformed, ..evidence.diagnose(now) };
+    match flags.output {
+        DiagnoseOutput::Table => table(&report, out)?,
+        DiagnoseOutput::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+    }
+    Ok(exit(&report))
+}
+
+fn topology(path: &Path) -> anyhow::Result<Topology> {
+    let (name, input) = open(path)?;
+    let mut json = Vec::new();
+    input
+        .take(MOST_TOPOLOGY + 1)
+        .read_to_end(&mut json)
+        .with_context(|| format!("{name} cannot be read"))?;
+    if json.len() as u64 > MOST_TOPOLOGY {
+        bail!("{name}: larger than {MOST_TOPOLOGY} bytes");
+    }
+    Topology::read(&json).with_context(|| name)
+}
+
+fn open(path: &Path) -> anyhow::Result<(String, Box<dyn Read>)> {
+    if path == Path::new("-") {
+        return Ok(("standard input".to_owned(), Box::new(io::stdin())));
+    }
+    let name = path.display().to_string();
+    let file = File::open(path).with_context(|| format!("{name} cannot be opened"))?;
+    Ok((name, Box::new(file)))
+}
+
+/// Violated when anything is broken; inconclusive without a single attempt that can tell.
+pub(crate) fn exit(report: &Report) -> Exit {
+    match report {
+        Report { conclusive_attempts: 0, .. } => Exit::Inconclusive,
+        Report { diagnoses, .. } if diagnoses.is_empty() => Exit::Met,
+        Report { .. } => Exit::Violated,
+    }
+}
+
+/// A report for people.
+pub(crate) fn table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    for diagnosis in &report.diagnoses {
+        entry(diagnosis, out)?;
+    }
+    let Report { conclusive_attempts: attempts, agents, .. } = report;
+    let seen = format!("{attempts} conclusive attempts of {agents} agents");
+    match exit(report) {
+        Exit::Met => writeln!(out, "{} nothing is broken, by {seen}", Verdict::Met.mark())?,
+        Exit::Inconclusive => {
+            writeln!(out, "{} not enough evidence: {seen}", Verdict::Inconclusive.mark())?;
+        }
+        _ => writeln!(
+            out,
+            "{} broken by {seen}; {:.1} % of what failed is explained",
+            report.diagnoses.len(),
+            report.explained_fraction * 100.0
+        )?,
+    }
+    match report.malformed_lines {
+        0 => Ok(()),
+        1 => writeln!(out, "1 line was left out: it is no observation"),
+        lines => writeln!(out, "{lines} lines were left out: they are no observations"),
+    }
+}
+
+fn entry(diagnosis: &Diagnosis, out: &mut dyn Write) -> io::Result<()> {
+    let since = match diagnosis.since.map(|since| since.format(&Rfc3339)) {
+        Some(Ok(since)) => format!(" since {since}"),
+        _ => String::new(),
+    };
+    let component = render::inert(&diagnosis.component).to_string();
+    let sure = diagnosis.confidence * 100.0;
+    writeln!(
+        out,
+        "{} {component} {}{since}, {sure:.1} % sure",
+        Verdict::Violated.mark(),
+        diagnosis.fault
+    )?;
+    for said in &diagnosis.evidence {
+        writeln!(out, "    {}", render::inert(said))?;
+    }
+    writeln!(out, "    next: {}\n", render::inert(&diagnosis.next))
+}

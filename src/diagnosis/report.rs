@@ -1,0 +1,303 @@
+//! The report: each suspect with what speaks for and against it, in words with numbers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::diagnosis::agents::{How, Lame};
+use crate::diagnosis::component::{Component, FaultWord};
+use crate::diagnosis::infer::{Search, Suspect};
+use crate::diagnosis::path::Class;
+use crate::diagnosis::seen::{Seen, Tally};
+use crate::diagnosis::signature::Signature;
+use crate::diagnosis::words;
+use crate::observation::rfc3339;
+
+/// What is at most this much less likely, nats, cannot be told apart.
+const CLOSE: f64 = 3.0;
+/// The most alternatives that are named.
+const MOST_ALTERNATIVES: usize = 4;
+/// Confidence is never more than this: what no table knows may always be.
+const CONFIDENT: f64 = 0.999;
+/// Suspects whose node is looked at once more for what stands.
+const CLOSELY: usize = 32;
+
+/// What is broken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// What is broken, the likeliest and weightiest first; our own agents last.
+    pub diagnoses: Vec<Diagnosis>,
+    /// The share of the violated attempts that the diagnoses explain; 1 when there are none.
+    pub explained_fraction: f64,
+    /// Attempts that could tell something.
+    #[serde(default)]
+    pub conclusive_attempts: u64,
+    /// Agents that told something.
+    #[serde(default)]
+    pub agents: usize,
+    /// Lines that could not be read.
+    #[serde(default)]
+    pub malformed_lines: u64,
+}
+
+/// One broken component.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// Which, in the words of the design.
+    pub component: String,
+    /// How it is broken.
+    pub fault: FaultWord,
+    /// When the first window that shows it began.
+    #[serde(with = "rfc3339::option")]
+    pub since: Option<OffsetDateTime>,
+    /// How sure that is, 0 to 1.
+    pub confidence: f64,
+    /// What speaks for it and against it.
+    pub evidence: Vec<String>,
+    /// What to run or look at next.
+    pub next: String,
+    /// What it cannot be told from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Alternative>,
+}
+
+/// Another explanation, nearly as likely.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alternative {
+    /// Its component.
+    pub component: String,
+    /// Its fault.
+    pub fault: FaultWord,
+}
+
+pub(super) fn report(
+    search: &mut Search<'_>,
+    suspects: &[Suspect],
+    lame: &[Lame],
+    seen: &Seen,
+    now: OffsetDateTime,
+) -> Report {
+    let explained_fraction = explained(search);
+    let mut diagnoses: Vec<Diagnosis> = Vec::new();
+    for (place, suspect) in suspects.iter().enumerate() {
+        diagnoses.push(diagnosis(search, suspect, place));
+    }
+    let unreachable =
+        |node: u32| suspects.iter().any(|suspect| suspect.component == Component::Node(node));
+    let ours = lame
+        .iter()
+        .filter(|lame| matches!(lame.how, How::Starved { .. }) || !unreachable(lame.node));
+    diagnoses.extend(ours.map(|lame| agent(search, lame, now)));
+    Report {
+        diagnoses,
+        explained_fraction,
+        conclusive_attempts: seen.conclusive,
+        agents: seen.heard.agents(),
+        malformed_lines: 0,
+    }
+}
+
+/// The share of the violated attempts that has a cause with such a reason.
+fn explained(search: &Search<'_>) -> f64 {
+    let (mut all, mut known) = (0, 0);
+    for path in search.failing() {
+        let causes = search.causes(path);
+        for (reason, count) in &search.tallies[path as usize].reasons {
+            all += count;
+            if causes.iter().any(|cause| cause.signature.knows(*reason)) {
+                known += count;
+            }
+        }
+    }
+    if all == 0 { 1.0 } else { known as f64 / all as f64 }
+}
+
+fn diagnosis(search: &mut Search<'_>, suspect: &Suspect, place: usize) -> Diagnosis {
+    let rivals = search.alternatives(suspect, place);
+    let doubt: f64 = rivals.iter().map(|rival| (rival.gain - suspect.gain).exp()).sum();
+    let none = (-suspect.gain).exp();
+    let confidence = (1.0 / (1.0 + doubt + none)).min(CONFIDENT);
+    let names = search.names;
+    let close = rivals.iter().filter(|rival| rival.gain > suspect.gain - CLOSE);
+    let alternatives: Vec<Alternative> = close
+        .take(MOST_ALTERNATIVES)
+        .map(|rival| Alternative {
+            component: names.name(rival.component),
+            fault: rival.component.word(rival.kind, rival.rate),
+        })
+        .collect();
+    let touched: Vec<(u32, &'static Signature)> =
+        search.touched(suspect.component, suspect.kind).collect();
+    let mut evidence = vec![format!("{}", capitalised(words::meaning(suspect.kind)))];
+    evidence.extend(grouped(search, &touched));
+    if place < CLOSELY {
+        evidence.extend(standing(search, suspect, &touched));
+    }
+    if !alternatives.is_empty() {
+        let others: Vec<String> = alternatives
+            .iter()
+            .map(|other| format!("{} {}", other.component, other.fault))
+            .collect();
+        evidence.push(format!(
+            "cannot be told from {}: the paths that cross only one of them were not probed, or not often enough",
+            others.join(", ")
+        ));
+    }
+    Diagnosis {
+        component: names.name(suspect.component),
+        fault: suspect.component.word(suspect.kind, suspect.rate),
+        since: since(search, suspect, &touched),
+        confidence: (confidence * 1e3).round() / 1e3,
+        evidence,
+        next: words::next(suspect.component, suspect.kind, names),
+        alternatives,
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// The start of the first window of those paths that fail about as often as the fault says.
+fn since(
+    search: &Search<'_>,
+    suspect: &Suspect,
+    touched: &[(u32, &'static Signature)],
+) -> Option<OffsetDateTime> {
+    let earliest = |least: f64| {
+        let failing = touched.iter().filter_map(|(path, signature)| {
+            let tally = &search.tallies[*path as usize];
+            let share = tally.violated as f64 / (tally.met + tally.violated).max(1) as f64;
+            let known = tally.reasons.iter().any(|(reason, _)| signature.knows(*reason));
+            tally.since.filter(|_| known && share >= least)
+        });
+        failing.min()
+    };
+    let start = earliest(suspect.rate * 0.3).or_else(|| earliest(0.0))?;
+    OffsetDateTime::from_unix_timestamp(start).ok()
+}
+
+/// Sums of a kind of way.
+#[derive(Default)]
+struct Group {
+    paths: usize,
+    failing: usize,
+    attempts: u64,
+    violated: u64,
+    reasons: BTreeMap<&'static str, u64>,
+}
+
+impl Group {
+    fn add(&mut self, tally: &Tally) {
+        self.paths += 1;
+        self.failing += usize::from(tally.violated > 0);
+        self.attempts += tally.met + tally.violated;
+        self.violated += tally.violated;
+        for (reason, count) in &tally.reasons {
+            *self.reasons.entry(reason.as_str()).or_default() += count;
+        }
+    }
+
+    fn words(&self, class: Class) -> String {
+        let Self { paths, failing, attempts, violated, .. } = self;
+        let class = class.words();
+        if *violated == 0 {
+            return format!("against: {class} are met on all {paths} paths, {attempts} attempts");
+        }
+        let mut reasons: Vec<(&&str, &u64)> = self.reasons.iter().collect();
+        reasons.sort_by(|a, b| b.1.cmp(a.1));
+        let reasons: Vec<String> =
+            reasons.iter().take(3).map(|(reason, count)| format!("{reason} {count}")).collect();
+        format!(
+            "for: {class} fail on {failing} of {paths} paths, {violated} of {attempts} attempts ({})",
+            reasons.join(", ")
+        )
+    }
+}
+
+/// What the fault touches, by kind of way.
+fn grouped(search: &Search<'_>, touched: &[(u32, &'static Signature)]) -> Vec<String> {
+    let mut groups: BTreeMap<Class, Group> = BTreeMap::new();
+    for (path, _) in touched {
+        let class = search.paths[*path as usize].class;
+        groups.entry(class).or_default().add(&search.tallies[*path as usize]);
+    }
+    let mut groups: Vec<(Class, Group)> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.violated));
+    groups.into_iter().map(|(class, group)| group.words(class)).collect()
+}
+
+/// What goes to or from the suspect's node and stands: it clears the node.
+fn standing(
+    search: &Search<'_>,
+    suspect: &Suspect,
+    touched: &[(u32, &'static Signature)],
+) -> Option<String> {
+    let node = match suspect.component {
+        Component::Ztunnel(n)
+        | Component::Hbone(n)
+        | Component::Capture(n)
+        | Component::Peer(n)
+        | Component::PeerPolicy(n)
+        | Component::IstiodLink(n)
+        | Component::Trust(n) => n,
+        _ => return None,
+    };
+    let mut group = Group::default();
+    for (number, path) in search.paths.iter().enumerate() {
+        let here = path.far == node || path.source == node;
+        let direct = matches!(path.class, Class::Direct | Class::Dns);
+        if here && direct && touched.binary_search_by_key(&(number as u32), |t| t.0).is_err() {
+            group.add(&search.tallies[number]);
+        }
+    }
+    (group.paths > 0 && group.violated * 100 <= group.attempts).then(|| {
+        format!(
+            "the node itself stands: {} of {} attempts outside the mesh to and from it are met",
+            group.attempts - group.violated,
+            group.attempts
+        )
+    })
+}
+
+fn agent(search: &Search<'_>, lame: &Lame, now: OffsetDateTime) -> Diagnosis {
+    let node = search.names.nodes.text(lame.node);
+    let vantage = lame.vantage;
+    let (fault, said, confidence) = match lame.how {
+        How::Silent { heard, all } => (
+            FaultWord::Silent,
+            vec![
+                format!("told nothing up to {now}, or fell behind"),
+                format!("{heard} of {all} {vantage} agents are heard"),
+            ],
+            0.9,
+        ),
+        How::Starved { starved, attempts } => (
+            FaultWord::Starved,
+            vec![
+                format!(
+                    "{starved} of {attempts} attempts came too late or lacked resources of its own"
+                ),
+                "these say nothing of the network, and were left out".to_owned(),
+            ],
+            CONFIDENT,
+        ),
+    };
+    let next = match fault {
+        FaultWord::Starved => format!("raise the CPU limit of the {vantage} agent on {node}"),
+        _ => format!(
+            "kubectl -n meshprobe-{vantage} get pods --field-selector spec.nodeName={node}; then its log"
+        ),
+    };
+    Diagnosis {
+        component: format!("agent/{node}/{vantage}"),
+        fault,
+        since: lame.since.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()),
+        confidence,
+        evidence: said,
+        next,
+        alternatives: Vec::new(),
+    }
+}

@@ -1,0 +1,219 @@
+//! The signature table: how a broken component shows on the paths that cross it. Data, and a
+//! look-up. What is not in the table a fault leaves alone.
+
+use crate::diagnosis::component::Kind;
+use crate::diagnosis::path::{Class, End, Path};
+use crate::failure::Reason::{self, *};
+
+/// How attempts of a path fail by a fault.
+#[derive(Debug)]
+pub(super) struct Signature {
+    kinds: &'static [Kind],
+    end: End,
+    classes: &'static [Class],
+    /// How likely the fault shows on such a path at all: pooled connections hide some.
+    pub(super) shows: f64,
+    /// The reasons that mark it.
+    pub(super) strong: &'static [Reason],
+    /// Reasons that it may have too.
+    pub(super) compatible: &'static [Reason],
+}
+
+/// How likely a failing attempt has a strong reason, and a compatible one if there are any.
+const STRONG: f64 = 0.86;
+const COMPATIBLE: f64 = 0.11;
+const SURPRISING: f64 = 0.03;
+
+impl Signature {
+    /// How likely an attempt that fails by the fault has `reason`.
+    pub(super) fn likelihood(&self, reason: Reason) -> f64 {
+        if self.strong.contains(&reason) {
+            let share = if self.compatible.is_empty() { STRONG + COMPATIBLE } else { STRONG };
+            return share / self.strong.len() as f64;
+        }
+        if self.compatible.contains(&reason) {
+            return COMPATIBLE / self.compatible.len() as f64;
+        }
+        SURPRISING / Reason::ALL.len() as f64
+    }
+
+    /// Whether `reason` is one that the fault has.
+    pub(super) fn knows(&self, reason: Reason) -> bool {
+        self.strong.contains(&reason) || self.compatible.contains(&reason)
+    }
+}
+
+const fn must(
+    kinds: &'static [Kind],
+    end: End,
+    classes: &'static [Class],
+    strong: &'static [Reason],
+    compatible: &'static [Reason],
+) -> Signature {
+    Signature { kinds, end, classes, shows: 1.0, strong, compatible }
+}
+
+const fn may(
+    shows: f64,
+    kinds: &'static [Kind],
+    end: End,
+    classes: &'static [Class],
+    strong: &'static [Reason],
+    compatible: &'static [Reason],
+) -> Signature {
+    Signature { kinds, end, classes, shows, strong, compatible }
+}
+
+use Class::*;
+use End::{From, Shared, To};
+// Not all: some kinds have the names of reasons.
+use Kind::{
+    Blocked, Cut, Dead, Denies, Disagree, DnsProxy, Down, Frozen, Gap, Gone, Gray, Listeners, Lost,
+    Misdescribed, NoCertificate, Replaced, StaleXds, Wrong,
+};
+
+const CALLS: &[Class] = &[Mesh, Passthrough];
+const HBONE: &[Class] = &[Tunnel, Certificate];
+const LADDERS: &[Class] = &[AmbientLadder, PlainLadder];
+const NAMES: &[Class] = &[Dns, CapturedDns];
+const OUTSIDE: &[Class] = &[Plaintext, Direct, Tunnel, Certificate, Dns, PlainLadder];
+const ENDED: &[Reason] = &[Reset, Closed];
+const HANDSHAKE: &[Reason] = &[Reset, Closed, TlsAlert];
+const HUNG: &[Reason] = &[Timeout, Reset, Closed];
+const ANY_END: &[Reason] = &[Refused, Reset, Closed, Timeout];
+const NO_WAY: &[Reason] = &[Timeout, Unreachable];
+const IMPOSTOR: &[Reason] = &[CertUntrusted, CertNameMismatch, CertExpired];
+const WRONG_DNS: &[Reason] = &[Servfail, Nxdomain, Nodata, DnsRefused, DnsMalformed, DnsMismatch];
+const WRONG_ISTIOD: &[Reason] =
+    &[GrpcStatus, CertUntrusted, CertNameMismatch, CertExpired, TlsProtocol, WorkloadMismatch];
+const WRONG_REPLY: &[Reason] = &[Status, BodyMismatch, HttpMalformed, GrpcStatus];
+
+/// The first that fits decides.
+const TABLE: &[Signature] = &[
+    // A ztunnel that is gone, or whose sockets are.
+    must(&[Dead, Listeners], From, CALLS, &[Refused], ENDED),
+    must(&[Dead, Listeners], From, &[AmbientLadder], &[Refused], &[Timeout, Reset, Closed]),
+    must(&[Dead, Listeners], From, &[CapturedDns], &[Refused, Timeout], &[]),
+    must(&[Dead, Listeners], From, &[Capture], &[Refused, CaptureMismatch], &[Timeout]),
+    must(&[Dead, Listeners], From, &[OwnHbone], &[Refused], &[]),
+    must(&[Dead], From, &[Readiness], &[Refused], &[Timeout, Unreachable]),
+    must(&[Dead], To, &[Mesh], ENDED, &[Timeout]),
+    may(0.5, &[Listeners], To, &[Mesh], ENDED, &[Timeout]),
+    must(&[Dead, Listeners], To, &[Plaintext, Tunnel, Certificate], &[Refused], &[Timeout]),
+    // One that accepts, or whose kernel does, and says nothing.
+    must(&[Frozen], From, CALLS, &[Timeout], ENDED),
+    must(&[Frozen], From, &[AmbientLadder, CapturedDns, OwnHbone], &[Timeout], &[]),
+    may(0.6, &[Frozen], From, &[Readiness], &[Timeout], &[]),
+    may(0.5, &[Frozen], From, &[Capture], &[Timeout, CaptureMismatch], &[]),
+    may(0.9, &[Frozen], To, &[Mesh], &[Timeout], ENDED),
+    must(&[Frozen], To, &[Plaintext, Tunnel, Certificate], &[Timeout], &[]),
+    // One without a valid certificate: what needs none goes on.
+    may(0.7, &[NoCertificate], From, &[Mesh], ENDED, &[]),
+    must(
+        &[NoCertificate],
+        From,
+        &[OwnHbone],
+        &[Reset, Closed, TlsAlert, CertExpired],
+        &[CertExpiring],
+    ),
+    may(0.7, &[NoCertificate], To, &[Mesh], ENDED, &[]),
+    must(&[NoCertificate], To, HBONE, &[Reset, Closed, TlsAlert, CertExpired], &[CertExpiring]),
+    // One that does not know its own pods: 5 s of silence, then the end.
+    must(&[StaleXds], From, CALLS, &[Closed, Timeout, Reset], &[]),
+    must(&[StaleXds], From, &[AmbientLadder], &[Closed, Reset, TlsAlert, Timeout], &[]),
+    may(0.5, &[StaleXds], From, &[OwnHbone], HANDSHAKE, &[Timeout]),
+    may(0.8, &[StaleXds], To, &[Mesh], ENDED, &[Timeout]),
+    may(0.5, &[StaleXds], To, &[Plaintext], ENDED, &[Timeout]),
+    may(0.5, &[StaleXds], To, HBONE, HANDSHAKE, &[Timeout, HboneUnavailable]),
+    must(&[DnsProxy], From, &[CapturedDns], WRONG_DNS, &[Timeout]),
+    // One that fails now and then, in whatever way.
+    must(&[Gray], From, &[Mesh, Passthrough, AmbientLadder], ANY_END, &[TlsAlert]),
+    may(0.5, &[Gray], From, &[CapturedDns, OwnHbone, Readiness], ANY_END, WRONG_DNS),
+    must(&[Gray], To, &[Mesh], HUNG, &[Refused]),
+    must(&[Gray], To, &[Plaintext, Tunnel, Certificate], ANY_END, &[TlsAlert, HboneUnavailable]),
+    // Redirection is gone: plaintext both ways, past every policy.
+    may(0.5, &[Lost], From, &[Mesh], ENDED, &[]),
+    must(&[Lost], From, &[Capture], &[CaptureMismatch], &[]),
+    must(&[Lost], From, &[OwnHbone], &[Refused], &[Timeout]),
+    must(&[Lost], To, &[Mesh], ENDED, &[Timeout]),
+    must(&[Lost], To, HBONE, &[Refused], &[Timeout]),
+    must(&[Lost], To, &[Denied], &[UnexpectedReply], &[]),
+    // 15008 is dropped: the caller's ztunnel gives up after 10 s.
+    must(&[Blocked], To, &[Mesh], HUNG, &[]),
+    must(&[Blocked], To, HBONE, NO_WAY, &[]),
+    may(0.3, &[Blocked, Gone], From, &[OwnHbone], NO_WAY, &[]),
+    may(0.3, &[Blocked, Gone], From, &[Capture], &[CaptureMismatch], &[]),
+    // Packets do not come through: nodes, zones.
+    must(&[Kind::Unreachable], From, CALLS, HUNG, &[Unreachable]),
+    must(&[Kind::Unreachable], From, OUTSIDE, NO_WAY, &[]),
+    may(0.5, &[Kind::Unreachable], From, &[CapturedDns], &[Timeout], &[Servfail]),
+    must(&[Kind::Unreachable], From, &[AmbientLadder], &[Timeout], HANDSHAKE),
+    must(&[Kind::Unreachable], To, CALLS, HUNG, &[Unreachable]),
+    must(&[Kind::Unreachable], To, OUTSIDE, NO_WAY, &[]),
+    must(&[Kind::Unreachable], To, &[AmbientLadder], &[Timeout], HANDSHAKE),
+    may(0.3, &[Kind::Unreachable], To, &[CapturedDns], &[Timeout], &[Servfail]),
+    // What is behind the tunnel, or its address.
+    must(&[Kind::Closed], To, &[Mesh, Plaintext], ENDED, &[Refused]),
+    must(&[Kind::Closed], To, &[Tunnel], &[HboneUnavailable], &[]),
+    must(&[Kind::Closed], To, CALLS, ENDED, &[Refused]),
+    must(&[Kind::Closed], To, &[Direct], &[Refused], ENDED),
+    must(&[Gone], To, CALLS, HUNG, &[]),
+    must(&[Gone], To, &[Plaintext, Tunnel, Certificate, Direct], NO_WAY, &[Refused]),
+    must(&[Replaced], To, &[Mesh], HUNG, &[]),
+    must(&[Replaced], To, HBONE, &[CertNameMismatch], &[]),
+    may(0.5, &[Replaced], From, &[OwnHbone], &[CertNameMismatch], &[]),
+    // Policies.
+    must(&[Denies], To, &[Mesh, Plaintext], ENDED, &[]),
+    must(&[Denies], To, &[Tunnel], &[HboneDenied], &[]),
+    must(&[Gap], To, &[Denied], &[UnexpectedReply], &[]),
+    // Roots that disagree: the other's ztunnel rejects them, and so do we, by name.
+    may(0.6, &[Disagree], From, &[Mesh], ENDED, &[]),
+    may(0.6, &[Disagree], To, &[Mesh], ENDED, &[]),
+    must(&[Disagree], To, HBONE, &[CertUntrusted], &[TlsAlert]),
+    must(&[Disagree], From, &[OwnHbone], &[CertUntrusted], &[]),
+    // CoreDNS.
+    must(&[Down], To, &[Dns], &[Timeout, Refused], &[Unreachable, Servfail]),
+    must(&[Wrong], To, &[Dns], WRONG_DNS, &[]),
+    may(0.5, &[Down, Wrong], To, &[CapturedDns], &[Timeout, Servfail], WRONG_DNS),
+    // istiod, and the way to it.
+    must(&[Down], To, &[PlainLadder], &[Refused, Timeout], HANDSHAKE),
+    must(&[Down], To, &[AmbientLadder], &[Reset, Closed, TlsAlert, Timeout], &[Refused]),
+    must(&[Wrong], To, LADDERS, WRONG_ISTIOD, &[]),
+    must(&[Cut], From, &[PlainLadder], &[Refused, Timeout, Unreachable], HANDSHAKE),
+    must(&[Cut], From, &[AmbientLadder], &[Reset, Closed, TlsAlert, Timeout], &[]),
+    may(0.7, &[Misdescribed], From, LADDERS, &[WorkloadMismatch], &[GrpcStatus]),
+    // Services that answer, wrongly.
+    must(&[Wrong], To, &[Mesh, Passthrough, Plaintext, Direct], WRONG_REPLY, IMPOSTOR),
+    must(&[Wrong], To, &[Tunnel], WRONG_REPLY, &[HboneUnavailable]),
+    // One of several far ends.
+    may(0.5, &[Down], Shared, NAMES, &[Timeout, Refused], &[Servfail]),
+    may(0.5, &[Wrong], Shared, NAMES, WRONG_DNS, &[]),
+    may(0.5, &[Down], Shared, LADDERS, &[Timeout, Refused, Reset, Closed], &[TlsAlert]),
+    may(0.5, &[Wrong], Shared, LADDERS, WRONG_ISTIOD, WRONG_DNS),
+    may(0.5, &[Kind::Unreachable], Shared, CALLS, HUNG, &[Unreachable]),
+    may(0.5, &[Kind::Unreachable], Shared, OUTSIDE, NO_WAY, &[]),
+    may(0.5, &[Kind::Unreachable], Shared, &[AmbientLadder], &[Timeout], HANDSHAKE),
+    may(0.5, &[Dead, Gray, Lost, Disagree], Shared, &[Mesh], ENDED, &[Timeout]),
+    may(0.5, &[Dead, Listeners, Gray], Shared, &[Plaintext], &[Refused], ENDED),
+    may(0.5, &[NoCertificate, StaleXds, Denies], Shared, &[Mesh], ENDED, &[Timeout]),
+    may(0.5, &[StaleXds, Denies], Shared, &[Plaintext], ENDED, &[]),
+    may(0.5, &[Frozen, Blocked, Gone, Replaced], Shared, &[Mesh], HUNG, &[]),
+    may(0.5, &[Frozen, Gone], Shared, &[Plaintext], &[Timeout], &[Unreachable]),
+];
+
+/// How a fault of large packets shows.
+static LARGE: Signature =
+    must(&[Kind::LargeLost], To, &[Mesh, Plaintext, Direct, Passthrough], &[Timeout], ENDED);
+
+/// How `kind` shows on `path`, to which it is at `end`; `None` when it does not.
+pub(super) fn signature(kind: Kind, end: End, path: &Path) -> Option<&'static Signature> {
+    if kind == Kind::LargeLost {
+        return path.large.then_some(&LARGE);
+    }
+    let fits = |signature: &&Signature| {
+        signature.kinds.contains(&kind)
+            && signature.end == end
+            && signature.classes.contains(&path.class)
+    };
+    TABLE.iter().find(fits)
+}
