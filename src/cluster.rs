@@ -175,6 +175,21 @@ pub struct Finding {
     pub message: String,
 }
 
+/// Something that began or ended, to be told once as an Event on an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What it is about.
+    pub object: ObjectRef,
+    /// Reason of the Event, in CamelCase.
+    pub reason: &'static str,
+    /// What the controller did (`action` of the Event).
+    pub action: &'static str,
+    /// One line for people; what is longer than an Event's note can be is cut.
+    pub note: String,
+    /// Whether it is bad: type `Warning`, else `Normal`.
+    pub bad: bool,
+}
+
 /// An object of the Kubernetes API, or of the controller's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {

@@ -5,6 +5,7 @@
 //! every replica watches the cluster and serves plans and `/v1/nodes` by itself, and only the
 //! holder of a Lease writes Events. The only role that talks to the Kubernetes API.
 
+pub mod announce;
 mod api;
 mod collect;
 mod desk;

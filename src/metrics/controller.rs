@@ -71,7 +71,22 @@ impl ControllerMetrics {
                 counter(&metrics.0, &labelled(name, "result", result)).increment(0);
             }
         }
+        for name in [names::DIAGNOSIS_OPENED, names::DIAGNOSIS_CLOSED] {
+            counter(&metrics.0, &Key::from_static_name(name)).increment(0);
+        }
         metrics
+    }
+
+    /// An incident was opened: `fault` of a component of this kind.
+    pub fn diagnosis_opened(&self, component_kind: &str, fault: &str) {
+        counter(&self.0, &Key::from_static_name(names::DIAGNOSIS_OPENED)).increment(1);
+        gauge(&self.0, &diagnosis(component_kind, fault)).increment(1.0);
+    }
+
+    /// An incident that was opened before is over.
+    pub fn diagnosis_closed(&self, component_kind: &str, fault: &str) {
+        counter(&self.0, &Key::from_static_name(names::DIAGNOSIS_CLOSED)).increment(1);
+        gauge(&self.0, &diagnosis(component_kind, fault)).decrement(1.0);
     }
 
     /// A plan was asked for and answered with this status.
@@ -127,6 +142,13 @@ impl ControllerMetrics {
     fn set(&self, key: Key, value: f64) {
         gauge(&self.0, &key).set(value);
     }
+}
+
+/// Both labels are of closed sets, so there are some hundred series at most.
+fn diagnosis(component_kind: &str, fault: &str) -> Key {
+    let labels = [("component_kind", component_kind), ("fault", fault)];
+    let labels = labels.map(|(name, value)| Label::new(name, value.to_owned()));
+    Key::from_parts(names::DIAGNOSIS_ACTIVE, labels.to_vec())
 }
 
 fn labelled(name: &'static str, label: &'static str, value: &'static str) -> Key {

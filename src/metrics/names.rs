@@ -50,6 +50,10 @@ pub(super) const WINDOWS_PULLED: &str = "meshprobe_controller_window_pulls_total
 pub(super) const FLOWS_PULLED: &str = "meshprobe_controller_flow_pulls_total";
 pub(super) const CONNECTIONS: &str = "meshprobe_controller_connections_total";
 
+pub(super) const DIAGNOSIS_ACTIVE: &str = "meshprobe_diagnosis_active";
+pub(super) const DIAGNOSIS_OPENED: &str = "meshprobe_diagnosis_opened_total";
+pub(super) const DIAGNOSIS_CLOSED: &str = "meshprobe_diagnosis_closed_total";
+
 /// What a metric is to Prometheus.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
@@ -137,6 +141,9 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
         Kind::Counter,
         "Connections to the control channel, by result: accepted, failed, refused.",
     ),
+    (DIAGNOSIS_ACTIVE, Kind::Gauge, "Incidents that are open, by kind of component and fault."),
+    (DIAGNOSIS_OPENED, Kind::Counter, "Incidents that were opened."),
+    (DIAGNOSIS_CLOSED, Kind::Counter, "Incidents that were closed."),
 ];
 
 /// Where `name` stands in the table.
