@@ -79,6 +79,7 @@ impl Path {
             verdicts: Verdicts::default(),
             reasons: BTreeMap::new(),
             latency_seconds: None,
+            digest: None,
         };
         Self { told, now }
     }

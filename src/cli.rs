@@ -99,7 +99,7 @@ fn dispatch(
     match flags.command {
         Command::Probe(command) => runtime()?.block_on(probe::run(command, world, out, err)),
         Command::Check(flags) => runtime()?.block_on(check::run(&flags, world, out, err)),
-        Command::Diagnose(flags) => diagnose::run(&flags, out, err),
+        Command::Diagnose(flags) => diagnose::run(&flags, world, out, err),
         Command::Config(command) => config_command::run(command, world, out, err),
         Command::Completions { shell } => {
             let mut script = Vec::new();

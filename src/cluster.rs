@@ -175,21 +175,6 @@ pub struct Finding {
     pub message: String,
 }
 
-/// Something that began or ended, to be told once as an Event on an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// What it is about.
-    pub object: ObjectRef,
-    /// Reason of the Event, in CamelCase.
-    pub reason: &'static str,
-    /// What the controller did (`action` of the Event).
-    pub action: &'static str,
-    /// One line for people; what is longer than an Event's note can be is cut.
-    pub note: String,
-    /// Whether it is bad: type `Warning`, else `Normal`.
-    pub bad: bool,
-}
-
 /// An object of the Kubernetes API, or of the controller's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
@@ -224,11 +209,15 @@ pub enum FindingReason {
     Forbidden,
     /// More was asked for than the bounds allow.
     TooMany,
+    /// A component of the mesh is broken.
+    IncidentOpened,
+    /// It is whole again.
+    IncidentClosed,
 }
 
 impl FindingReason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::ServiceNotFound,
         Self::PortNotFound,
         Self::NoEndpoints,
@@ -238,6 +227,8 @@ impl FindingReason {
         Self::Conflict,
         Self::Forbidden,
         Self::TooMany,
+        Self::IncidentOpened,
+        Self::IncidentClosed,
     ];
 
     /// The word of Events and, in its own case, of logs.
@@ -252,6 +243,8 @@ impl FindingReason {
             Self::Conflict => "Conflict",
             Self::Forbidden => "Forbidden",
             Self::TooMany => "TooMany",
+            Self::IncidentOpened => "IncidentOpened",
+            Self::IncidentClosed => "IncidentClosed",
         }
     }
 }

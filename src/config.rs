@@ -31,7 +31,7 @@ pub use plan::{
     parse_plan, print_revision,
 };
 pub use quantity::{parse_duration, parse_size, print_duration, print_size};
-pub use server::DEFAULT_BUCKETS;
+pub use server::{DEFAULT_BUCKETS, is_label};
 pub use target::MAX_TARGETS;
 pub use watch::Watch;
 

@@ -5,7 +5,7 @@
 //! every replica watches the cluster and serves plans and `/v1/nodes` by itself, and only the
 //! holder of a Lease writes Events. The only role that talks to the Kubernetes API.
 
-pub mod announce;
+pub mod analyse;
 mod api;
 mod collect;
 mod desk;
@@ -31,11 +31,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::channel::{Bounds, Key, Listener};
-use crate::cluster::ObjectRef;
+use crate::cluster::{Finding, ObjectRef};
 use crate::config::{self, ControllerConfig, Mistake};
 use crate::discovery::events::{Count, Events};
 use crate::discovery::lease::{self, Election};
 use crate::discovery::{self, Access, Client, Snapshot, Watches};
+use crate::evidence::Evidence;
 use crate::metrics::ControllerMetrics;
 use desk::Desk;
 use planner::Planned;
@@ -66,6 +67,9 @@ struct Shared {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     watches: Watches,
     roster: Arc<Roster>,
+    /// What agents told in the last few minutes.
+    evidence: Arc<Evidence>,
+    analysis: analyse::Analysis,
     flows: flows::Told,
     revisions: Revisions,
     metrics: ControllerMetrics,
@@ -99,12 +103,16 @@ impl Controller {
         let (planner, planned) =
             planner::planner(following.snapshots.clone(), fleet, Arc::clone(&roster));
         tasks.spawn(planner.run(stop.clone()));
-        let (leads, events) = announce(config, client, &following.snapshots, &tasks, &stop);
+        let analysis = analyse::Analysis::new();
+        let told = (following.snapshots.clone(), analysis.announced());
+        let (leads, events) = announce(config, client, told, &tasks, &stop);
         let shared = Arc::new(Shared {
             planned,
             snapshots: following.snapshots,
             watches: following.watches,
             roster,
+            evidence: Arc::default(),
+            analysis,
             flows: flows::Told::default(),
             revisions: Revisions::default(),
             metrics: ControllerMetrics::new(),
@@ -121,6 +129,7 @@ impl Controller {
         tasks.spawn(collect::run(collecting.0, collecting.1, tasks.clone(), stop.clone()));
         let counting = (Arc::clone(&shared), peers.0.clone());
         tasks.spawn(flows::run(counting.0, counting.1, tasks.clone(), stop.clone()));
+        tasks.spawn(analyse::run(Arc::clone(&shared), stop.clone()));
         tasks.spawn(api::serve(listener, shared, peers, stop.clone(), tasks.clone()));
         Ok(Self { api: addresses.0, channel: addresses.1, stop, tasks })
     }
@@ -148,7 +157,7 @@ impl Controller {
 fn announce(
     config: &ControllerConfig,
     client: &Client,
-    snapshots: &watch::Receiver<Arc<Snapshot>>,
+    (snapshots, incidents): (watch::Receiver<Arc<Snapshot>>, watch::Receiver<Arc<Vec<Finding>>>),
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> (watch::Receiver<bool>, watch::Receiver<Count>) {
@@ -174,7 +183,7 @@ fn announce(
     };
     let events = Events::new(client, home);
     let leads = candidate.leads.clone();
-    tasks.spawn(events.run(snapshots.clone(), candidate.leads, counts, stop.clone()));
+    tasks.spawn(events.run(snapshots, incidents, candidate.leads, counts, stop.clone()));
     (leads, counted)
 }
 

@@ -223,6 +223,7 @@ fn observation(
         verdicts,
         reasons: if failed { state.reasons() } else { BTreeMap::new() },
         latency_seconds: None,
+        digest: None,
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Incident {
     pub id: u64,
     /// The component.
     pub component: String,
-    /// Its fault.
+    /// Its fault, of the surest diagnosis.
     pub fault: String,
     /// Since when, by the evidence.
     #[serde(with = "rfc3339")]
@@ -77,9 +77,10 @@ pub enum Change {
 #[derive(Debug, Default)]
 pub struct Incidents {
     next: u64,
-    open: BTreeMap<(String, String), Incident>,
+    /// By component: as a fault grows or shrinks its word may change.
+    open: BTreeMap<String, Incident>,
     /// Made once, by a diagnosis that is not sure.
-    doubtful: BTreeMap<(String, String), OffsetDateTime>,
+    doubtful: BTreeMap<String, OffsetDateTime>,
     closed: VecDeque<Incident>,
 }
 
@@ -89,11 +90,12 @@ impl Incidents {
         let mut changes = Vec::new();
         let mut doubtful = BTreeMap::new();
         for suspicion in suspicions {
-            let key = (suspicion.component.clone(), suspicion.fault.clone());
+            let key = suspicion.component.clone();
             if let Some(incident) = self.open.get_mut(&key) {
                 incident.seen_at = now;
                 if suspicion.confidence > incident.confidence {
                     incident.confidence = suspicion.confidence;
+                    incident.fault.clone_from(&suspicion.fault);
                     incident.summary.clone_from(&suspicion.summary);
                 }
                 continue;

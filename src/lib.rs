@@ -1,10 +1,10 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
-//! attempt schedule spec cluster topology observation flow`), edges (`config net tls istiod channel
-//! drain telemetry`), capabilities (`probe identity discovery metrics responder window`), engine
-//! (`runner plan fleet detection diagnosis incident analysis`), roles (`agent controller lab`), and
-//! `cli`.
+//! attempt schedule spec cluster topology digest observation flow`), edges (`config net tls istiod
+//! channel drain telemetry`), capabilities (`probe identity discovery metrics responder window
+//! promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis`), roles
+//! (`agent controller lab`), and `cli`.
 
 pub mod agent;
 pub mod analysis;
@@ -16,8 +16,10 @@ pub mod config;
 pub mod controller;
 pub mod detection;
 pub mod diagnosis;
+pub mod digest;
 pub mod discovery;
 pub mod drain;
+pub mod evidence;
 pub mod expectation;
 pub mod failure;
 pub mod fleet;
@@ -33,6 +35,7 @@ pub mod observation;
 pub mod outcome;
 pub mod plan;
 pub mod probe;
+pub mod promql;
 pub mod responder;
 pub mod runner;
 pub mod schedule;

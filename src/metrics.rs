@@ -21,6 +21,8 @@ use metrics_util::registry::Registry;
 
 use crate::attempt::Attempt;
 use crate::failure::Reason;
+use crate::observation::Expected;
+use crate::spec::TargetSpec;
 use crate::target::{ProbeKind, TargetName, Vantage, Via};
 use cells::Cells;
 pub use controller::{ControllerMetrics, FleetState};
@@ -90,6 +92,21 @@ impl Metrics {
             self.forget(&HashSet::from([target.clone()]));
         }
         targets.insert(target.clone(), Series::new(&self.registry, target, probe, via));
+    }
+
+    /// What observations of a target that joined are of, as the recording rules join it to what is
+    /// counted.
+    pub fn described(&self, target: &TargetSpec) {
+        let mut targets = self.targets.lock().expect("no panic while held");
+        let Some(series) = targets.get_mut(&target.name) else { return };
+        let subject = target.subject.as_ref().map_or(target.name.as_str(), |it| it.as_str());
+        let labels = vec![
+            ("subject", subject.to_owned()),
+            ("destination_node", target.destination_node.clone().unwrap_or_default()),
+            ("via", target.via.map(|via| via.as_str().to_owned()).unwrap_or_default()),
+            ("expect", Expected::of(&target.probe.expect).as_str().to_owned()),
+        ];
+        series.describe(&self.registry, labels);
     }
 
     /// Targets are probed no more: their series are gone.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::expectation::Verdict;
+use crate::digest::{self, Digest};
+use crate::expectation::{Expectation, Verdict};
 use crate::failure::Reason;
 use crate::target::{ProbeKind, Vantage, Via};
 
@@ -51,6 +52,9 @@ pub struct Observation {
     /// How long the successful ones took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_seconds: Option<Latency>,
+    /// The same, fit to be merged with those of other windows.
+    #[serde(default, deserialize_with = "digest::told", skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// What had to come back, as far as a reader of windows needs to know.
@@ -61,6 +65,24 @@ pub enum Expected {
     Reply,
     /// A denial.
     Denied,
+}
+
+impl Expected {
+    /// What `expectation` comes down to.
+    pub fn of(expectation: &Expectation) -> Self {
+        match expectation {
+            Expectation::Denied => Self::Denied,
+            Expectation::Reply | Expectation::Status(_) | Expectation::Connect => Self::Reply,
+        }
+    }
+
+    /// The word in JSON and in labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reply => "reply",
+            Self::Denied => "denied",
+        }
+    }
 }
 
 /// Attempts by verdict.
@@ -116,7 +138,40 @@ impl Verdicts {
     }
 }
 
+/// The windows that an agent told.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Those that could be read.
+    pub observations: Vec<Observation>,
+    /// How many others there were: a newer agent may have probes that this version does not know.
+    pub unread: usize,
+}
+
+impl Told {
+    /// Reads the body of `/v1/window`: a list of observations. An error when it is none, or when
+    /// nothing in it can be read.
+    pub fn read(body: &[u8]) -> Result<Self, serde_json::Error> {
+        let error = match serde_json::from_slice(body) {
+            Ok(observations) => return Ok(Self { observations, unread: 0 }),
+            Err(error) => error,
+        };
+        let items: Vec<serde_json::Value> = serde_json::from_slice(body)?;
+        let all = items.len();
+        let read = items.into_iter().filter_map(|item| serde_json::from_value(item).ok());
+        let observations: Vec<Observation> = read.collect();
+        if observations.is_empty() {
+            return Err(error);
+        }
+        Ok(Self { unread: all - observations.len(), observations })
+    }
+}
+
 impl Observation {
+    /// The target's name within its agent's plan, as far as the agent told it.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.target)
+    }
+
     /// When the window ended, or will.
     pub fn window_end(&self) -> OffsetDateTime {
         self.window_start.saturating_add(
@@ -143,7 +198,7 @@ fn reasons<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Reason, u64>, 
     Ok(found)
 }
 
-/// Times as RFC 3339, for `#[serde(with)]`.
+/// Times as text, by RFC 3339.
 pub(crate) mod rfc3339 {
     use super::*;
 
@@ -201,6 +256,25 @@ mod tests {
         assert_eq!(read.window_end() - read.window_start, time::Duration::seconds(10));
         let written = serde_json::to_string(&read).expect("it has a form");
         assert_eq!(serde_json::from_str::<Observation>(&written).expect("the same"), read);
+    }
+
+    #[test]
+    fn an_agent_that_tells_no_name_is_read_by_its_target() {
+        let read = |line: &str| serde_json::from_str::<Observation>(line).expect("an observation");
+        assert_eq!(read(LINE).name(), "peer");
+        let named = LINE.replace("\"target\"", "\"name\":\"peer/node-2\",\"target\"");
+        assert_eq!((read(&named).name(), read(&named).target.as_str()), ("peer/node-2", "peer"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_hides_nothing_else() {
+        let newer = LINE.replace("\"http\"", "\"telepathy\"");
+        let told = Told::read(format!("[{newer},{LINE}]").as_bytes()).expect("a list");
+        assert_eq!((told.observations.len(), told.unread), (1, 1));
+        for body in ["", "{}", "[1]", r#"[{"target":"a"}]"#, &format!("[{newer}]")] {
+            assert!(Told::read(body.as_bytes()).is_err(), "{body}");
+        }
+        assert_eq!(Told::read(b"[]").expect("a list").observations, []);
     }
 
     #[test]

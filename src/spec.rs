@@ -26,7 +26,7 @@ use regex::bytes::Regex;
 use crate::expectation::Expectation;
 use crate::failure::Phase;
 use crate::schedule::Cadence;
-use crate::target::{Endpoint, Host, InvalidEndpoint, ProbeKind, TargetName, Via};
+use crate::target::{Endpoint, Host, InvalidEndpoint, ProbeKind, SubjectName, TargetName, Via};
 
 /// A target of a configuration: what to ask, of whom, how often.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +41,10 @@ pub struct TargetSpec {
     pub max_in_flight: u32,
     /// Through what the target is addressed, when stated.
     pub via: Option<Via>,
+    /// What observations are of, when it is not the name.
+    pub subject: Option<SubjectName>,
+    /// Node of the far end, when stated.
+    pub destination_node: Option<String>,
     /// The target that serves as positive control of a denial: asked right after it.
     pub control: Option<TargetName>,
 }

@@ -182,19 +182,51 @@ impl FromStr for TargetName {
     type Err = InvalidTargetName;
 
     fn from_str(text: &str) -> Result<Self, InvalidTargetName> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "._:/-".contains(c);
-        if (1..=128).contains(&text.len()) && text.chars().all(allowed) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidTargetName)
-        }
+        named(text, 128).map(Self).ok_or(InvalidTargetName)
     }
+}
+
+fn named(text: &str, longest: usize) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._:/-".contains(c);
+    let fits = (1..=longest).contains(&text.len()) && text.chars().all(allowed);
+    fits.then(|| text.to_owned())
 }
 
 /// A name that cannot be a label value everywhere it must be one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to 128 characters of A-Z a-z 0-9 . _ : / -")]
 pub struct InvalidTargetName;
+
+/// What observations of a target are of, in the words of a topology: `peer`, `coredns/<pod>`,
+/// `service/<ns>/<name>`, …; many targets of one agent may share it.
+///
+/// 1 to 300 of the characters of a [`TargetName`]: longer, because names of pods and Services are
+/// in it unabridged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct SubjectName(String);
+
+impl SubjectName {
+    /// The longest, characters.
+    pub const LONGEST: usize = 300;
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SubjectName {
+    type Err = InvalidSubjectName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSubjectName> {
+        named(text, Self::LONGEST).map(Self).ok_or(InvalidSubjectName)
+    }
+}
+
+/// A name that observations cannot bear.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to 300 characters of A-Z a-z 0-9 . _ : / -")]
+pub struct InvalidSubjectName;
 
 /// A host: an address, or a name that is still to be resolved.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -337,6 +369,10 @@ mod tests {
         assert!("coredns/10.0.0.1:udp".parse::<TargetName>().is_ok());
         for bad in ["", "a b", "é", "a\n", &"x".repeat(129)] {
             assert!(bad.parse::<TargetName>().is_err(), "{bad:?}");
+        }
+        assert!("x".repeat(300).parse::<SubjectName>().is_ok());
+        for bad in ["", "a b", &"x".repeat(301)] {
+            assert!(bad.parse::<SubjectName>().is_err(), "{bad:?}");
         }
     }
 }

@@ -8,26 +8,26 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
-use sketches_ddsketch::{Config as SketchConfig, DDSketch};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::attempt::Attempt;
-use crate::expectation::{Expectation, Verdict};
+use crate::digest::Digest;
 use crate::failure::Reason;
+use crate::observation::{Expected, Latency, Observation, Verdicts};
+use crate::spec::TargetSpec;
 use crate::target::{ProbeKind, TargetName, Vantage, Via};
 
 /// Length of a window.
 pub const LENGTH: Duration = Duration::from_secs(10);
 /// Windows kept per target, the one under way included.
 pub const KEPT: usize = 7;
-/// Relative error of the latency quantiles.
-const ACCURACY: f64 = 0.01;
-/// Bins of a sketch at most: with 1 % error they span nine orders of magnitude.
-const MAX_BINS: u32 = 1024;
-/// Latencies below this are told as this, seconds.
-const MIN_LATENCY: f64 = 1e-6;
+
+/// Header of an answer with windows: the agent's time when it was made, RFC 3339. What came later
+/// is what `since` that time gives.
+pub const AS_OF_HEADER: &str = "meshprobe-as-of";
+/// By how much more than was asked for is told, so that nothing falls between two answers:
+/// attempts are taken in a moment after their time is.
+const SLACK: Duration = Duration::from_secs(1);
 
 /// The recent windows of every target.
 #[derive(Debug)]
@@ -46,52 +46,24 @@ struct Ring {
 }
 
 /// What is the same in all windows of a target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Asked {
     probe: ProbeKind,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: String,
+    destination_node: Option<String>,
     via: Option<Via>,
-    expect: &'static str,
+    expect: Expected,
 }
 
+#[derive(Debug, Default)]
 struct Slice {
     /// Windows since 1970.
     number: u64,
-    verdicts: [u64; Verdict::ALL.len()],
-    reasons: BTreeMap<&'static str, u64>,
-    latency: Option<DDSketch>,
-}
-
-// DDSketch has no Debug of its own.
-impl std::fmt::Debug for Slice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slice").field("number", &self.number).finish_non_exhaustive()
-    }
-}
-
-/// What one target showed in one window.
-#[derive(Debug, Serialize)]
-pub struct Observation {
-    source_node: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vantage: Option<Vantage>,
-    target: TargetName,
-    destination_node: Option<String>,
-    #[serde(flatten)]
-    asked: Asked,
-    window_start: String,
-    window_seconds: u64,
-    attempts: u64,
-    verdicts: BTreeMap<&'static str, u64>,
-    reasons: BTreeMap<&'static str, u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    latency_seconds: Option<Latency>,
-}
-
-#[derive(Debug, Serialize)]
-struct Latency {
-    p50: f64,
-    p99: f64,
+    /// When it last took something in.
+    changed: Option<SystemTime>,
+    verdicts: Verdicts,
+    reasons: BTreeMap<Reason, u64>,
+    latency: Digest,
 }
 
 impl Window {
@@ -100,42 +72,30 @@ impl Window {
         Self { node: node.to_owned(), vantage, targets: Mutex::default() }
     }
 
-    /// A target begins to be probed, with `interval` between two attempts; one that asks what it
-    /// asked before keeps its windows.
-    pub fn joined(
-        &self,
-        target: &TargetName,
-        probe: ProbeKind,
-        via: Option<Via>,
-        expect: &Expectation,
-        interval: Duration,
-    ) {
-        let asked = Asked { probe, via, expect: stated(expect) };
+    /// A target begins to be probed; one that asks what it asked before keeps its windows.
+    pub fn joined(&self, target: &TargetSpec) {
+        let (asked, span) = (Asked::of(target), span(target.cadence.interval()));
         let mut targets = self.targets.lock().expect("no panic while held");
-        let ring = targets.get_mut(target).filter(|ring| ring.asked == asked);
-        match ring {
-            Some(ring) => ring.span = span(interval),
+        match targets.get_mut(&target.name).filter(|ring| ring.asked == asked) {
+            Some(ring) => ring.span = span,
             None => {
-                let ring = Ring { asked, span: span(interval), slices: VecDeque::new() };
-                targets.insert(target.clone(), ring);
+                let ring = Ring { asked, span, slices: VecDeque::new() };
+                targets.insert(target.name.clone(), ring);
             }
         }
     }
 
-    /// Takes in an attempt of a target that joined, by the time at which it started.
-    pub fn attempt(&self, attempt: &Attempt) {
+    /// Takes in at `now` an attempt of a target that joined, by the time at which it started.
+    pub fn attempt(&self, attempt: &Attempt, now: SystemTime) {
         let mut targets = self.targets.lock().expect("no panic while held");
         let Some(ring) = targets.get_mut(&attempt.target) else { return };
         let Some(slice) = ring.slice(number(attempt.started_at)) else { return };
-        slice.verdicts[attempt.verdict as usize] += 1;
+        slice.changed = Some(now);
+        slice.verdicts.add(attempt.verdict);
         if let Some(failure) = &attempt.failure {
-            let reason: Reason = failure.reason;
-            *slice.reasons.entry(reason.as_str()).or_default() += 1;
+            *slice.reasons.entry(failure.reason).or_default() += 1;
         } else {
-            let sketch = slice.latency.get_or_insert_with(|| {
-                DDSketch::new(SketchConfig::new(ACCURACY, MAX_BINS, MIN_LATENCY))
-            });
-            sketch.add(attempt.duration.as_secs_f64());
+            slice.latency.add(attempt.duration);
         }
     }
 
@@ -145,52 +105,63 @@ impl Window {
     }
 
     /// Every window of the last minute, by target and time; of a target without one that which is
-    /// under way, with no attempts.
-    pub fn observations(&self, now: SystemTime) -> Vec<Observation> {
+    /// under way, with no attempts. With `since` only windows that took something in since then,
+    /// unless that is yet to come: clocks are set back at times.
+    pub fn observations(&self, now: SystemTime, since: Option<SystemTime>) -> Vec<Observation> {
+        let since = since.filter(|since| *since <= now).and_then(|it| it.checked_sub(SLACK));
         let now = number(now);
         let targets = self.targets.lock().expect("no panic while held");
         let mut all = Vec::with_capacity(targets.len() * KEPT);
         for (name, ring) in targets.iter() {
-            let told = all.len();
             let oldest = now.saturating_sub(ring.span - 1);
             let recent = ring.slices.iter().filter(|slice| slice.number >= oldest);
+            let mut idle = true;
+            let recent = recent.inspect(|_| idle = false);
+            let recent = recent.filter(|slice| since.is_none() || slice.changed >= since);
             all.extend(recent.map(|slice| self.observation(name, ring, slice)));
-            if all.len() == told {
-                all.push(self.observation(name, ring, &Slice::empty(now)));
+            if idle {
+                let empty = Slice { number: now, ..Slice::default() };
+                all.push(self.observation(name, ring, &empty));
             }
         }
         all
     }
 
     fn observation(&self, name: &TargetName, ring: &Ring, slice: &Slice) -> Observation {
-        let quantile = |q| slice.latency.as_ref()?.quantile(q).ok().flatten();
+        let quantile = |share| slice.latency.quantile(share);
+        let Asked { probe, subject, destination_node, via, expect } = ring.asked.clone();
         Observation {
             source_node: self.node.clone(),
             vantage: self.vantage,
-            target: name.clone(),
-            destination_node: None,
-            asked: ring.asked.clone(),
-            window_start: rfc3339(
-                UNIX_EPOCH + Duration::from_secs(slice.number * LENGTH.as_secs()),
-            ),
+            probe,
+            target: subject,
+            name: Some(name.as_str().to_owned()),
+            destination_node,
+            via,
+            expect,
+            window_start: start(slice.number),
             window_seconds: LENGTH.as_secs(),
-            attempts: slice.verdicts.iter().sum(),
-            verdicts: Verdict::ALL
-                .into_iter()
-                .map(|verdict| (verdict.as_str(), slice.verdicts[verdict as usize]))
-                .collect(),
+            attempts: slice.verdicts.total(),
+            verdicts: slice.verdicts,
             reasons: slice.reasons.clone(),
             latency_seconds: quantile(0.5)
                 .zip(quantile(0.99))
                 .map(|(p50, p99)| Latency { p50, p99 }),
+            digest: (slice.latency.count() > 0).then(|| slice.latency.clone()),
         }
     }
 }
 
-impl Slice {
-    fn empty(number: u64) -> Self {
-        let verdicts = [0; Verdict::ALL.len()];
-        Self { number, verdicts, reasons: BTreeMap::new(), latency: None }
+impl Asked {
+    fn of(target: &TargetSpec) -> Self {
+        let subject = target.subject.as_ref().map_or(target.name.as_str(), |it| it.as_str());
+        Self {
+            probe: target.probe.kind(),
+            subject: subject.to_owned(),
+            destination_node: target.destination_node.clone(),
+            via: target.via,
+            expect: Expected::of(&target.probe.expect),
+        }
     }
 }
 
@@ -210,7 +181,7 @@ impl Ring {
             if at == 0 && self.slices.len() == KEPT {
                 return None;
             }
-            self.slices.insert(at, Slice::empty(number));
+            self.slices.insert(at, Slice { number, ..Slice::default() });
             if self.slices.len() > KEPT {
                 self.slices.pop_front();
                 return self.slices.get_mut(at - 1);
@@ -220,61 +191,133 @@ impl Ring {
     }
 }
 
-/// Whether an answer or a denial is expected: all that a reader of windows needs to know.
-fn stated(expect: &Expectation) -> &'static str {
-    match expect {
-        Expectation::Denied => "denied",
-        Expectation::Reply | Expectation::Status(_) | Expectation::Connect => "reply",
-    }
-}
-
 fn number(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / LENGTH.as_secs()
 }
 
-fn rfc3339(time: SystemTime) -> String {
-    OffsetDateTime::from(time).format(&Rfc3339).expect("window times are within RFC 3339")
+fn start(number: u64) -> OffsetDateTime {
+    (UNIX_EPOCH + Duration::from_secs(number * LENGTH.as_secs())).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attempt::Subject;
+    use crate::outcome::{Facts, Outcome, Phases};
 
-    fn told(interval: u64, later: u64, attempted: bool) -> Vec<(u64, u64)> {
-        let window = Window::new("node-1", None);
-        let target: TargetName = "held/node-2".parse().expect("a name");
-        let expect = Expectation::Reply;
-        let interval = Duration::from_secs(interval);
-        window.joined(&target, ProbeKind::Hold, None, &expect, interval);
-        let began = UNIX_EPOCH + Duration::from_secs(1000);
-        if attempted {
-            let mut targets = window.targets.lock().expect("no panic while held");
-            let ring = targets.get_mut(&target).expect("it joined");
-            ring.slice(number(began)).expect("the first").verdicts[0] += 1;
-        }
-        let all = window.observations(began + Duration::from_secs(later));
-        let seconds = |told: &Observation| {
-            let start = OffsetDateTime::parse(&told.window_start, &Rfc3339).expect("RFC 3339");
-            start.unix_timestamp() as u64
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn target(keys: &str) -> TargetSpec {
+        let text = format!("targets: [{{name: peer/a, address: 'a:1', tcp: {{}}, {keys}}}]");
+        let config = crate::config::parse(&text, &BTreeMap::new());
+        config.expect("good").targets.remove(0)
+    }
+
+    /// An attempt that began at `began` and was done at `ended`.
+    fn attempt(window: &Window, target: &TargetSpec, began: u64, ended: u64) {
+        let subject = Subject {
+            probe: ProbeKind::Tcp,
+            target: &target.name,
+            vantage: None,
+            via: None,
+            expect: &target.probe.expect,
         };
-        all.iter().map(|told| (seconds(told), told.attempts)).collect()
+        let outcome = Outcome {
+            started_at: at(began),
+            duration: Duration::from_millis(20),
+            phases: Phases::default(),
+            failure: None,
+            reply_bytes: 1,
+            facts: Facts::default(),
+        };
+        let attempt = Attempt::judged(subject, outcome, None, Duration::ZERO);
+        window.attempt(&attempt, at(ended));
+    }
+
+    fn starts(told: &[Observation]) -> Vec<(i64, u64)> {
+        told.iter().map(|it| (it.window_start.unix_timestamp(), it.attempts)).collect()
+    }
+
+    #[test]
+    fn a_window_tells_whom_it_is_of_and_how_long_attempts_took() {
+        let (window, target) = (Window::new("n", None), target("subject: peer"));
+        window.joined(&target);
+        attempt(&window, &target, 105, 106);
+        let told = window.observations(at(110), None);
+        assert_eq!((told[0].target.as_str(), told[0].name()), ("peer", "peer/a"));
+        assert_eq!(told[0].digest.as_ref().map(Digest::count), Some(1));
+        let p99 = told[0].latency_seconds.expect("one succeeded").p99;
+        assert!((p99 - 0.02).abs() <= 0.0002, "{p99}");
+    }
+
+    #[test]
+    fn since_the_last_telling_only_what_grew_is_told() {
+        let (window, target) = (Window::new("n", None), target(""));
+        window.joined(&target);
+        attempt(&window, &target, 101, 101);
+        attempt(&window, &target, 112, 112);
+        let told = |now, since| starts(&window.observations(at(now), since));
+        assert_eq!(told(120, None), [(100, 1), (110, 1)]);
+        assert_eq!(told(120, Some(at(120))), []);
+        // It began long ago, and ends now.
+        attempt(&window, &target, 105, 125);
+        assert_eq!(told(126, Some(at(120))), [(100, 2)]);
+        // One that was taken in while the last answer was made is told again, rather than never.
+        assert_eq!(told(130, Some(at(126))), [(100, 2)]);
+        assert_eq!(told(130, Some(at(127))), []);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_hides_nothing() {
+        let (window, target) = (Window::new("n", None), target(""));
+        window.joined(&target);
+        attempt(&window, &target, 101, 101);
+        assert_eq!(starts(&window.observations(at(103), Some(at(500)))), [(100, 1)]);
+    }
+
+    #[test]
+    fn a_target_that_asks_something_else_begins_anew() {
+        let (window, other) = (Window::new("n", None), target("destination_node: node-2"));
+        window.joined(&target(""));
+        attempt(&window, &target(""), 101, 101);
+        window.joined(&target(""));
+        assert_eq!(window.observations(at(103), None).len(), 1);
+        window.joined(&other);
+        assert_eq!(starts(&window.observations(at(103), None)), [(100, 0)]);
+    }
+
+    fn seldom(interval: &str, later: u64, attempted: bool) -> Vec<(i64, u64)> {
+        let (window, target) = (Window::new("n", None), target(&format!("interval: {interval}")));
+        window.joined(&target);
+        if attempted {
+            attempt(&window, &target, 1000, 1000);
+        }
+        let all = starts(&window.observations(at(1000 + later), None));
+        // What has no attempts is told again and again.
+        let idle = all.iter().all(|(_, attempts)| *attempts == 0);
+        let since = Some(at(1000 + later));
+        let grown = starts(&window.observations(at(1000 + later), since));
+        assert!(later < 2 || grown == if idle { all.clone() } else { Vec::new() }, "{grown:?}");
+        all
     }
 
     #[test]
     fn a_target_that_was_never_attempted_is_told_without_attempts() {
-        assert_eq!(told(5, 0, false), [(1000, 0)]);
-        assert_eq!(told(5, 20, false), [(1020, 0)]);
+        assert_eq!(seldom("5s", 0, false), [(1000, 0)]);
+        assert_eq!(seldom("5s", 20, false), [(1020, 0)]);
     }
 
     #[test]
     fn what_is_asked_often_is_told_for_a_minute() {
-        assert_eq!(told(5, 60, true), [(1000, 1)]);
-        assert_eq!(told(5, 70, true), [(1070, 0)]);
+        assert_eq!(seldom("5s", 60, true), [(1000, 1)]);
+        assert_eq!(seldom("5s", 70, true), [(1070, 0)]);
     }
 
     #[test]
     fn what_is_asked_seldom_is_told_until_it_was_asked_again() {
-        assert_eq!(told(60, 130, true), [(1000, 1)]);
-        assert_eq!(told(60, 140, true), [(1140, 0)]);
+        assert_eq!(seldom("60s", 130, true), [(1000, 1)]);
+        assert_eq!(seldom("60s", 140, true), [(1140, 0)]);
     }
 }

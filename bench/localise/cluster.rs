@@ -211,6 +211,7 @@ impl Cluster {
             name: None,
             reasons: BTreeMap::new(),
             latency_seconds: None,
+            digest: None,
         }
     }
 

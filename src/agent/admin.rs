@@ -12,15 +12,18 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, Incoming};
 use ipnet::IpNet;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use url::form_urlencoded;
 
 use crate::agent::blackbox;
 use crate::agent::flows::Flows;
@@ -30,7 +33,7 @@ use crate::net;
 use crate::probe::Environment;
 use crate::responder::ResponderStats;
 use crate::spec::Module;
-use crate::window::Window;
+use crate::window::{AS_OF_HEADER, Window};
 
 /// What `/probe` may ask, exchanged as a whole by a reload.
 #[derive(Debug, Clone)]
@@ -135,8 +138,8 @@ impl Admin {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "ok\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting or ending\n"),
-            "/v1/window" => self.json(Page::Window),
-            "/v1/flows" => self.json(Page::Flows),
+            "/v1/window" => self.json(Page::Window, request.uri().query()),
+            "/v1/flows" => self.json(Page::Flows, request.uri().query()),
             "/probe" => {
                 let reply = blackbox::answer(self, request).await;
                 self.metrics.probe_request(reply.status().as_u16());
@@ -146,10 +149,14 @@ impl Admin {
         }
     }
 
-    fn json(&self, page: Page) -> Reply {
-        match page.json(&self.window, &self.flows) {
-            Ok(json) => reply(StatusCode::OK, JSON, whole(json)),
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    fn json(&self, page: Page, query: Option<&str>) -> Reply {
+        match page.told((&self.window, &self.flows), query, SystemTime::now()) {
+            Ok(told) => {
+                let mut reply = reply(StatusCode::OK, JSON, whole(told.json));
+                reply.headers_mut().insert(AS_OF_HEADER, told.as_of);
+                reply
+            }
+            Err((status, problem)) => text(status, problem),
         }
     }
 }
@@ -163,6 +170,14 @@ pub(super) enum Page {
     Flows,
 }
 
+/// A page.
+pub(super) struct Told {
+    /// Its body.
+    pub(super) json: Vec<u8>,
+    /// Its time.
+    pub(super) as_of: HeaderValue,
+}
+
 impl Page {
     /// The page at `path`.
     pub(super) fn at(path: &str) -> Option<Self> {
@@ -173,13 +188,33 @@ impl Page {
         }
     }
 
-    /// Its body as of now.
-    pub(super) fn json(self, window: &Window, flows: &Flows) -> serde_json::Result<Vec<u8>> {
-        match self {
-            Self::Window => serde_json::to_vec(&window.observations(SystemTime::now())),
+    /// What it is at `now`; of windows with `since=` in the `query` only what grew since then.
+    pub(super) fn told(
+        self,
+        (window, flows): (&Window, &Flows),
+        query: Option<&str>,
+        now: SystemTime,
+    ) -> Result<Told, (StatusCode, String)> {
+        let json = match self {
+            Self::Window => serde_json::to_vec(&window.observations(now, since(query)?)),
             Self::Flows => serde_json::to_vec(&flows.told()),
-        }
+        };
+        let failed = |error: String| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"));
+        let json = json.map_err(|error| failed(error.to_string()))?;
+        let as_of = OffsetDateTime::from(now).format(&Rfc3339);
+        let as_of = as_of.map_err(|error| failed(error.to_string()))?;
+        Ok(Told { json, as_of: as_of.parse().expect("digits and signs") })
     }
+}
+
+fn since(query: Option<&str>) -> Result<Option<SystemTime>, (StatusCode, String)> {
+    let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let Some((_, value)) = pairs.find(|(key, _)| key == "since") else { return Ok(None) };
+    let time = OffsetDateTime::parse(&value, &Rfc3339).map_err(|_| {
+        let problem = "since must be a time by RFC 3339, such as 2026-01-01T00:00:00Z\n";
+        (StatusCode::BAD_REQUEST, problem.to_owned())
+    })?;
+    Ok(Some(time.into()))
 }
 
 pub(super) const JSON: &str = "application/json";

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 
@@ -39,9 +40,9 @@ impl Books {
 impl Sink for Books {
     fn joined(&self, target: &Target) {
         let (name, probe, via) = (&target.spec.name, target.spec.probe.kind(), target.spec.via);
-        let interval = target.spec.cadence.interval();
-        self.window.joined(name, probe, via, &target.spec.probe.expect, interval);
+        self.window.joined(&target.spec);
         self.metrics.joined(name, probe, via);
+        self.metrics.described(&target.spec);
         self.flows.joined(target);
         for cause in Missed::ALL {
             self.metrics.missed(name, cause.as_str(), 0);
@@ -56,7 +57,7 @@ impl Sink for Books {
 
     fn attempt(&self, attempt: &Attempt) {
         self.metrics.attempt(attempt);
-        self.window.attempt(attempt);
+        self.window.attempt(attempt, SystemTime::now());
         if let Some(seen) = self.flows.attempt(attempt, Moment::now()) {
             let dropped = seen.dropped_plaintext;
             self.metrics.flows(seen.plaintext_pairs, seen.plaintext_connections, dropped);

@@ -57,6 +57,7 @@ fn attempt(
         verdicts,
         reasons,
         latency_seconds: None,
+        digest: None,
     }
 }
 

@@ -1,5 +1,4 @@
-//! `meshprobe diagnose`: what is broken, by observations from a file. The text of a report serves
-//! any report, wherever it comes from.
+//! `meshprobe diagnose`: what is broken, as a controller sees it or by observations from a file.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -10,7 +9,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cli::flags::{DiagnoseFlags, DiagnoseOutput};
-use crate::cli::{Exit, render};
+use crate::cli::{Exit, World, ask, render, runtime};
+use crate::controller::analyse::Diagnoses;
 use crate::diagnosis::{Diagnosis, Evidence, Line, Report, Topology, lines};
 use crate::expectation::Verdict;
 
@@ -21,21 +21,55 @@ const MOST_TOPOLOGY: u64 = 64 * 1024 * 1024;
 
 pub(crate) fn run(
     flags: &DiagnoseFlags,
+    world: &World,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    match flags.observations.as_deref().zip(flags.topology.as_deref()) {
+        Some((observations, topology)) => of_files(observations, topology, flags, out, err),
+        None => runtime()?.block_on(of_controller(flags, world, out)),
+    }
+}
+
+/// What a controller concluded last.
+async fn of_controller(
+    flags: &DiagnoseFlags,
+    world: &World,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let body = ask::get(&flags.controller, world, "/v1/diagnoses").await?;
+    let mut told: Diagnoses =
+        serde_json::from_slice(&body).context("that is no answer of a controller")?;
+    if let Some(node) = &flags.controller.node {
+        let of_node = |component: &str| component.split('/').any(|part| part == node);
+        told.report.diagnoses.retain(|diagnosis| of_node(&diagnosis.component));
+    }
+    match flags.output {
+        DiagnoseOutput::Table => table(&told.report, out)?,
+        DiagnoseOutput::Json => writeln!(out, "{}", serde_json::to_string_pretty(&told)?)?,
+    }
+    Ok(exit(&told.report))
+}
+
+fn of_files(
+    observations: &Path,
+    topology_file: &Path,
+    flags: &DiagnoseFlags,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
     let input = Path::new("-");
-    if flags.observations == input && flags.topology == input {
+    if observations == input && topology_file == input {
         writeln!(
             err,
             "error: standard input is one file: give --topology or --observations another"
         )?;
         return Ok(Exit::Usage);
     }
-    let topology = topology(&flags.topology)?;
+    let topology = topology(topology_file)?;
     let mut evidence = Evidence::new(&topology);
     let mut malformed = 0;
-    let (name, input) = open(&flags.observations)?;
+    let (name, input) = open(observations)?;
     let read = lines(BufReader::with_capacity(1 << 20, input), |line| match line {
         Line::Read(observation) => evidence.add(&observation),
         Line::Malformed { number, problem } => {

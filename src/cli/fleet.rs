@@ -12,6 +12,7 @@ use crate::cli::{Exit, World, ask, probe, render};
 use crate::controller::view::{Agent, Link, Node, Nodes, Remark, Row};
 use crate::expectation::Verdict;
 use crate::failure::Reason;
+use crate::observation::Expected;
 use crate::target::Vantage;
 
 /// The JSON of `linkerd check`, and what the controller told.
@@ -167,7 +168,10 @@ fn row(row: &Row) -> Line {
     let mut line = Line::new(row.verdict(), format!("{}: {}", row.row, counts.join(", ")));
     for unmet in &row.unmet {
         let reason = unmet.reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
-        let expect = if unmet.expect == "denied" { "a denial" } else { "a reply" };
+        let expect = match unmet.expect {
+            Expected::Denied => "a denial",
+            Expected::Reply => "a reply",
+        };
         line.why.push(format!("{}: expected {expect}{reason}", unmet.target));
     }
     let reason = row.unmet.iter().find_map(|unmet| unmet.reason.as_deref());

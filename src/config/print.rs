@@ -118,6 +118,8 @@ fn target(target: &TargetSpec) -> Yaml {
     map.add("jitter", Yaml::value(target.cadence.jitter()));
     map.add("max_in_flight", Yaml::value(target.max_in_flight));
     map.maybe("via", target.via.map(|via| word(&VIAS, &via)));
+    map.maybe("subject", target.subject.as_ref().map(|it| Yaml::text(it.as_str())));
+    map.maybe("destination_node", target.destination_node.as_ref().map(Yaml::text));
     let control = target.control.as_ref();
     map.maybe("control", control.map(|name| Yaml::text(name.as_str())));
     map.0.extend(module_keys(&Module {

@@ -60,11 +60,12 @@ pub(super) fn identity(
 
 pub(super) const LABEL: &str = "1 to 253 visible ASCII characters";
 
-pub(super) fn is_label(text: &str) -> bool {
+/// Whether `text` may be a node's or zone's name: what a label of a series can hold.
+pub fn is_label(text: &str) -> bool {
     (1..=253).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic())
 }
 
-fn label(field: &Field<'_>) -> Option<String> {
+pub(super) fn label(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
     if !is_label(text) {
         field.wrong("cannot be a label value", format!("write {LABEL}"));

@@ -9,7 +9,7 @@ use crate::config::module::{
     KINDS, Question, TIMEOUT, expectation, kind_block, question, timeouts, unasked,
 };
 use crate::config::quantity::print_duration;
-use crate::config::server::{set, whole};
+use crate::config::server::{label, set, whole};
 use crate::expectation::Expectation;
 use crate::schedule::Cadence;
 use crate::spec::{Ask, HttpUrl, Module, ModuleKind, TargetSpec};
@@ -157,6 +157,8 @@ fn target<'a>(
     let max_in_flight = max_in_flight.unwrap_or(defaults.max_in_flight);
     let cadence = cadence(&mut fields, defaults, question.as_ref(), max_in_flight);
     let via = fields.take("via").and_then(|f| f.word(&VIAS));
+    let subject = fields.take("subject").and_then(|f| f.parse("a subject"));
+    let destination_node = fields.take("destination_node").and_then(|f| label(&f));
     let names = Names { name: name_field, control: fields.take("control") };
     fields.finish();
     let spec = name.clone().zip(probe).map(|(name, probe)| TargetSpec {
@@ -165,6 +167,8 @@ fn target<'a>(
         cadence,
         max_in_flight,
         via,
+        subject,
+        destination_node,
         control: None,
     });
     let expect = question.as_ref().filter(|q| q.sound);

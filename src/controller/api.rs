@@ -1,4 +1,4 @@
-//! The controller's HTTP API: `/v1/nodes`, `/v1/flows`, `/v1/plan`, `/metrics`, `/livez`, `/readyz`.
+//! The controller's HTTP API: `/v1/nodes`, `/v1/diagnoses`, `/v1/flows`, `/v1/plan`, `/metrics`, `/livez`, `/readyz`.
 //!
 //! Read-only, GET and HEAD only. Ready says that plans can be served, and nothing of the mesh.
 
@@ -25,7 +25,8 @@ use crate::target::Vantage;
 type Reply = Response<Full<Bytes>>;
 
 const INDEX: &str = "meshprobe controller\n\n/v1/nodes\n/v1/nodes/NAME\n\
-                     /v1/flows?namespace=\n/v1/plan?node=&vantage=&pod=\n/metrics\n/livez\n/readyz\n";
+                     /v1/diagnoses\n/v1/flows?namespace=\n\
+                     /v1/plan?node=&vantage=&pod=\n/metrics\n/livez\n/readyz\n";
 const JSON: &str = "application/json";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -69,6 +70,7 @@ impl Shared {
             "/readyz" => self.ready(),
             "/metrics" => self.scrape(channel),
             "/v1/nodes" => self.nodes(None),
+            "/v1/diagnoses" => in_json(&*self.analysis.latest()),
             "/v1/flows" => self.show_flows(request.uri().query().unwrap_or_default()),
             "/v1/plan" => match self.show_plan(request.uri().query().unwrap_or_default()) {
                 Ok(plan) => reply(StatusCode::OK, JSON, plan),
@@ -119,7 +121,7 @@ impl Shared {
         let planned = self.planned.borrow().clone();
         let unknown = planned.as_ref().map_or(0, |planned| planned.unknown().len());
         let counts = meter.counts();
-        let events = *self.events.borrow();
+        let (events, held) = (*self.events.borrow(), self.evidence.held());
         self.metrics.fleet(&FleetState {
             synced: planned.is_some(),
             nodes: snapshot.cluster.nodes.len() as u64,
@@ -131,6 +133,8 @@ impl Shared {
             leads: *self.leads.borrow(),
             events: [events.written, events.failed],
             connections: [counts.accepted, counts.failed, counts.refused],
+            paths: held.paths as u64,
+            evidence_bytes: held.bytes as u64,
         });
         let body: String = self.metrics.exposition().collect();
         reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)

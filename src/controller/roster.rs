@@ -1,11 +1,11 @@
 //! Which agents are connected, by what they themselves told with their windows: which plan each
-//! runs, and what it saw last.
+//! runs. What they saw is evidence.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use crate::controller::sighting::Sighting;
+use crate::evidence::Source;
 use crate::target::Vantage;
 
 /// More agents than this are not kept: those that were heard of least lately go.
@@ -19,7 +19,14 @@ pub(super) struct Seat {
     pub(super) pod: String,
 }
 
-/// What one agent told.
+impl Seat {
+    /// Where what it tells is from.
+    pub(super) fn source(&self) -> Source {
+        Source { node: self.node.clone(), vantage: self.vantage }
+    }
+}
+
+/// What one agent told of itself.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     /// The connection that it has, or had.
@@ -32,8 +39,6 @@ pub(super) struct Entry {
     pub(super) runs: Option<String>,
     /// Whether that was the one that it was to run.
     pub(super) current: bool,
-    /// What its windows show.
-    pub(super) sightings: Vec<Sighting>,
 }
 
 /// Every agent that told its windows.

@@ -10,11 +10,13 @@ use time::format_description::well_known::Rfc3339;
 use crate::cluster::ObjectRef;
 use crate::controller::Shared;
 use crate::controller::roster::{Entry, Seat};
-pub use crate::controller::sighting::{Latency, Sighting};
+pub use crate::controller::sighting::Sighting;
+use crate::controller::sighting::sightings;
 use crate::expectation::Verdict;
+use crate::observation::Expected;
 use crate::target::Vantage;
 
-/// Windows that were pulled longer ago are not shown: an agent's own go back a minute.
+/// What was pulled longer ago is not shown, nor are windows that ended before.
 const FRESH: Duration = Duration::from_secs(60);
 /// Targets of a row that are named one by one.
 const NAMED: usize = 5;
@@ -123,8 +125,8 @@ pub struct Row {
 pub struct Unmet {
     /// The target.
     pub target: String,
-    /// `reply` or `denied`.
-    pub expect: String,
+    /// What had to come back.
+    pub expect: Expected,
     /// Its verdict.
     pub verdict: Verdict,
     /// Why: a reason of failure, or [`NO_RESULT`].
@@ -170,8 +172,9 @@ impl Shared {
                 vantage: agent.vantage,
                 pod: agent.pod.name.clone(),
             };
-            let told = self.roster.look(&seat, |entry| seen(&seat, Some(entry), now, only));
-            let told = told.unwrap_or_else(|| seen(&seat, None, now, only));
+            let entry = self.roster.look(&seat, Entry::clone);
+            let lately = || sightings(&self.evidence.latest(&seat.source()));
+            let told = seen(&seat, entry.as_ref(), now, lately, only.is_some());
             agents.entry(&agent.pod.node).or_default().push(told);
         }
         let nodes = cluster.nodes.iter().filter(|(name, _)| wanted(name)).map(|(name, node)| {
@@ -197,8 +200,15 @@ impl Shared {
     }
 }
 
-/// What `entry` says of the agent in `seat`. What is older than [`FRESH`] says nothing of now.
-fn seen(seat: &Seat, entry: Option<&Entry>, now: SystemTime, only: Option<&str>) -> Agent {
+/// What `entry` says of the agent in `seat`, and what it saw `lately`. When it was heard longer ago
+/// than [`FRESH`], that says nothing of now.
+fn seen(
+    seat: &Seat,
+    entry: Option<&Entry>,
+    now: SystemTime,
+    lately: impl FnOnce() -> Vec<Sighting>,
+    each: bool,
+) -> Agent {
     let age = entry.map(|entry| now.duration_since(entry.heard).unwrap_or_default());
     let fresh = age.is_some_and(|age| age <= FRESH);
     let link = match entry {
@@ -207,7 +217,7 @@ fn seen(seat: &Seat, entry: Option<&Entry>, now: SystemTime, only: Option<&str>)
         Some(entry) if entry.current => Link::Current,
         Some(_) => Link::Outdated,
     };
-    let sightings = entry.filter(|_| fresh).map_or(&[][..], |entry| &entry.sightings);
+    let sightings = if fresh { lately() } else { Vec::new() };
     Agent {
         vantage: seat.vantage,
         pod: seat.pod.clone(),
@@ -215,8 +225,8 @@ fn seen(seat: &Seat, entry: Option<&Entry>, now: SystemTime, only: Option<&str>)
         silent_seconds: age.map(|age| age.as_secs()),
         revision: entry.and_then(|entry| entry.runs.clone()),
         pulled_at: entry.map(|entry| rfc3339(entry.heard)),
-        rows: rows(sightings),
-        targets: if only.is_some() { sightings.to_vec() } else { Vec::new() },
+        rows: rows(&sightings),
+        targets: if each { sightings } else { Vec::new() },
     }
 }
 
@@ -231,7 +241,7 @@ fn rows(sightings: &[Sighting]) -> Vec<Row> {
         if verdict != Verdict::Met && row.unmet.len() < NAMED {
             row.unmet.push(Unmet {
                 target: sighting.target.clone(),
-                expect: sighting.expect.clone(),
+                expect: sighting.expect,
                 verdict,
                 reason: reason(sighting),
             });
@@ -263,6 +273,8 @@ fn rfc3339(time: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::Verdicts;
+    use crate::target::ProbeKind;
 
     fn told(age: u64, connected: bool) -> Agent {
         let seat = Seat {
@@ -272,11 +284,11 @@ mod tests {
         };
         let sighting = Sighting {
             target: "peer/node-2".to_owned(),
-            probe: "http".to_owned(),
-            expect: "reply".to_owned(),
-            window_start: "2026-01-01T00:00:00Z".to_owned(),
+            probe: ProbeKind::Http,
+            expect: Expected::Reply,
+            window_start: OffsetDateTime::UNIX_EPOCH,
             window_seconds: 10,
-            verdicts: BTreeMap::from([(Verdict::Met, 3)]),
+            verdicts: Verdicts { met: 3, ..Verdicts::default() },
             reasons: BTreeMap::new(),
             latency_seconds: None,
         };
@@ -287,9 +299,8 @@ mod tests {
             heard: now - Duration::from_secs(age),
             runs: Some("r".to_owned()),
             current: true,
-            sightings: vec![sighting],
         };
-        seen(&seat, Some(&entry), now, None)
+        seen(&seat, Some(&entry), now, || vec![sighting], false)
     }
 
     #[test]
@@ -305,11 +316,11 @@ mod tests {
     fn a_target_that_was_not_attempted_is_a_gap_in_its_row() {
         let sighting = |target: &str, met| Sighting {
             target: target.to_owned(),
-            probe: "http".to_owned(),
-            expect: "reply".to_owned(),
-            window_start: "2026-01-01T00:00:00Z".to_owned(),
+            probe: ProbeKind::Http,
+            expect: Expected::Reply,
+            window_start: OffsetDateTime::UNIX_EPOCH,
             window_seconds: 10,
-            verdicts: BTreeMap::from([(Verdict::Met, met)]),
+            verdicts: Verdicts { met, ..Verdicts::default() },
             reasons: BTreeMap::new(),
             latency_seconds: None,
         };

@@ -130,6 +130,11 @@ impl Run {
 pub(super) struct Healing(f32);
 
 impl Healing {
+    /// Whether it is more than 19 to 1 on its way back.
+    pub(super) fn is_likely(&self) -> bool {
+        self.0 > 3.0
+    }
+
     /// A broken path is taken for whole at this score: what it then shows is 10⁵ times likelier of
     /// a whole one.
     pub(super) const ENOUGH: f32 = 11.5;

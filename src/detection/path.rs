@@ -238,6 +238,8 @@ impl State {
         };
         let lately = self.recently(since);
         match &self.failing {
+            // Neither broken nor whole, as far as anybody can tell.
+            Some(open) if open.healing.is_likely() => (Verdicts::default(), since),
             Some(open) if lately.violated < 3 => (run(open.attempts, open.events), open.since),
             Some(open) => (lately, open.since),
             None if self.hard.is_alive() => {

@@ -42,6 +42,7 @@ fn window(number: usize, attempts: &[Attempt]) -> Observation {
         verdicts,
         reasons: BTreeMap::new(),
         latency_seconds: (verdicts.met > 0).then_some(latency),
+        digest: None,
     }
 }
 

@@ -24,6 +24,7 @@ fn told(target: &str, second: i64, met: u64, violated: u64) -> Observation {
         verdicts,
         reasons: BTreeMap::new(),
         latency_seconds: None,
+        digest: None,
     }
 }
 

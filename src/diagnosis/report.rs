@@ -24,7 +24,7 @@ const CONFIDENT: f64 = 0.999;
 const CLOSELY: usize = 32;
 
 /// What is broken.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// What is broken, the likeliest and weightiest first; our own agents last.
     pub diagnoses: Vec<Diagnosis>,

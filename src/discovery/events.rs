@@ -1,10 +1,9 @@
-//! Findings and notices as Kubernetes Events (`events.k8s.io/v1`) on the objects that they are about.
+//! Findings as Kubernetes Events (`events.k8s.io/v1`) on the objects that they are about.
 //!
-//! Each notice is an Event of its own. The same finding is written once an hour at most, as one Event whose series counts, also when
+//! The same finding is written once an hour at most, as one Event whose series counts, also when
 //! another replica or an earlier process began it: the Event's name follows from the finding.
 
 mod ledger;
-mod notices;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -20,13 +19,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{Finding, ObjectRef};
+use crate::cluster::{Finding, FindingReason, ObjectRef};
 use crate::discovery::access::Client;
 use crate::discovery::fault::ApiFault;
 use crate::discovery::follow::Snapshot;
 use ledger::Ledger;
-pub use notices::Notices;
-use notices::Waiting;
 
 /// `reportingController` of every Event.
 pub const CONTROLLER: &str = "meshprobe.dev/controller";
@@ -46,7 +43,6 @@ pub struct Events {
     /// Whose Events those are that have no object of their own.
     home: ObjectRef,
     ledger: Ledger,
-    waiting: Waiting,
     /// Events that were written.
     written: u64,
     /// Events that could not be written.
@@ -67,20 +63,15 @@ impl Events {
     /// them): findings about what does not exist are told there.
     pub fn new(client: &Client, home: ObjectRef) -> Self {
         let ledger = Ledger::new(EVERY, Instant::now());
-        let waiting = Waiting::default();
-        Self { client: client.clone(), home, ledger, waiting, written: 0, failed: 0 }
+        Self { client: client.clone(), home, ledger, written: 0, failed: 0 }
     }
 
-    /// Where notices are handed in that are to be written.
-    pub fn notices(&self) -> Notices {
-        self.waiting.entrance()
-    }
-
-    /// Writes what is due of the latest snapshot's findings, while `leads` and until `stop`.
+    /// Writes what is due of the latest snapshot's findings and of `incidents`, while `leads` and until `stop`.
     /// Counts go to `counts`.
     pub async fn run(
         mut self,
         mut snapshots: watch::Receiver<Arc<Snapshot>>,
+        mut incidents: watch::Receiver<Arc<Vec<Finding>>>,
         mut leads: watch::Receiver<bool>,
         counts: watch::Sender<Count>,
         stop: CancellationToken,
@@ -91,22 +82,19 @@ impl Events {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
                 changed = snapshots.changed() => if changed.is_err() { return },
+                changed = incidents.changed() => if changed.is_err() { return },
                 changed = leads.changed() => if changed.is_err() { return },
-                () = self.waiting.handed_in() => {}
             }
             if !*leads.borrow_and_update() {
-                // Whoever leads sees the same and writes it.
-                self.waiting.clear();
                 continue;
             }
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
+            let incidents = Arc::clone(&incidents.borrow_and_update());
+            let all: Vec<Finding> =
+                incidents.iter().chain(&snapshot.cluster.findings).cloned().collect();
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.note() => {}
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                count = self.tell(&snapshot.cluster.findings) => { counts.send_replace(count); }
+                count = self.tell(&all) => { counts.send_replace(count); }
             }
         }
     }
@@ -171,48 +159,26 @@ impl Events {
 
 /// The Event of a finding on `object`, first seen at `now`.
 pub fn event(finding: &Finding, object: &ObjectRef, instance: &str, now: Timestamp) -> Event {
-    let told = Told {
-        action: "Discover",
-        reason: finding.reason.as_str(),
-        note: &finding.message,
-        kind: "Warning",
-        key: hash(&(&finding.object, finding.reason, &finding.message)),
-    };
-    event_of(told, object, instance, now)
-}
-
-/// What an Event says of its object; those with the same key are one.
-struct Told<'a> {
-    action: &'a str,
-    reason: &'a str,
-    note: &'a str,
-    kind: &'a str,
-    key: u64,
-}
-
-fn hash(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
-}
-
-fn event_of(told: Told<'_>, object: &ObjectRef, instance: &str, now: Timestamp) -> Event {
+    (&finding.object, finding.reason, &finding.message).hash(&mut hasher);
     let short: String = object.name.chars().take(MAX_NAME).collect();
     // Events about what has no namespace live in `default`: so the API demands.
     let namespace = match object.namespace.as_str() {
         "" => "default",
         namespace => namespace,
     };
+    let over = finding.reason == FindingReason::IncidentClosed;
+    let incident = over || finding.reason == FindingReason::IncidentOpened;
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{}.{:016x}", short.trim_end_matches(['.', '-']), told.key)),
+            name: Some(format!("{}.{:016x}", short.trim_end_matches(['.', '-']), hasher.finish())),
             namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         },
-        action: Some(told.action.to_owned()),
+        action: Some(if incident { "Diagnose" } else { "Discover" }.to_owned()),
         event_time: Some(MicroTime(now)),
-        note: Some(told.note.to_owned()),
-        reason: Some(told.reason.to_owned()),
+        note: Some(finding.message.clone()),
+        reason: Some(finding.reason.as_str().to_owned()),
         regarding: Some(ObjectReference {
             api_version: api_version(object).map(str::to_owned),
             kind: Some(object.kind.clone()),
@@ -223,7 +189,7 @@ fn event_of(told: Told<'_>, object: &ObjectRef, instance: &str, now: Timestamp) 
         }),
         reporting_controller: Some(CONTROLLER.to_owned()),
         reporting_instance: Some(instance.chars().take(128).collect()),
-        type_: Some(told.kind.to_owned()),
+        type_: Some(if over { "Normal" } else { "Warning" }.to_owned()),
         ..Event::default()
     }
 }

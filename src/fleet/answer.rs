@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use crate::cluster::mtls::{Effective, Policies};
 use crate::cluster::{Enrolment, Pod};
+use crate::config::is_label;
 use crate::expectation::Expectation;
 use crate::fleet::document::{Defaults, Peer, Question, Target};
+use crate::fleet::name::subject_name;
 use crate::fleet::unknown::UnknownReason;
 use crate::spec::{HBONE_PORT, HttpUrl};
 use crate::target::{Endpoint, TargetName, Via};
@@ -91,6 +93,8 @@ pub(super) fn target(name: TargetName, address: String, question: Question) -> T
         question,
         expect: Expectation::Reply,
         via: None,
+        subject: None,
+        destination_node: None,
         control: None,
         interval: None,
         timeout: None,
@@ -101,6 +105,17 @@ pub(super) fn target(name: TargetName, address: String, question: Question) -> T
 impl Target {
     pub(super) fn via(self, via: Via) -> Self {
         Self { via: Some(via), ..self }
+    }
+
+    /// What observations of it are of.
+    pub(super) fn of(self, subject: &[&str]) -> Self {
+        let subject = subject_name(subject);
+        Self { subject: (subject.as_str() != self.name.as_str()).then_some(subject), ..self }
+    }
+
+    /// Its far end is on `node`; a name that no label can hold is not told.
+    pub(super) fn on(self, node: &str) -> Self {
+        Self { destination_node: is_label(node).then(|| node.to_owned()), ..self }
     }
 
     pub(super) fn expect(self, expect: &Expectation) -> Self {

@@ -96,28 +96,30 @@ impl Asker<'_> {
         let known = self.settings.known_name();
         let capture = Question::Capture { hbone: plain.then_some("off") };
         let capture = target(target_name(&["capture"]), known, capture);
-        add(capture.every(CAPTURE.max(self.defaults.interval), self.defaults));
+        let node = &self.agent.pod.node;
+        add(capture.on(node).every(CAPTURE.max(self.defaults.interval), self.defaults));
         let own = OWN.max(self.defaults.interval);
         if plain {
-            let ztunnel = cluster.ztunnels.get(&self.agent.pod.node);
+            let ztunnel = cluster.ztunnels.get(node);
             if let Some(address) = ztunnel {
                 let ready = Question::Ztunnel {};
                 let ready = target(target_name(&["ztunnel"]), address.to_string(), ready);
-                add(ready.via(Via::PodIp).every(own, self.defaults));
+                add(ready.via(Via::PodIp).on(node).every(own, self.defaults));
             }
         } else if let Some(id) = spiffe_id(&self.agent.pod, &self.settings.trust_domain) {
             let address = "127.0.0.1:15008".to_owned();
             let shown = target(target_name(&["own-hbone"]), address, certificate(id));
-            add(shown.every(own, self.defaults));
+            add(shown.on(node).every(own, self.defaults));
         }
     }
 
     fn dns(&self, coredns: &ControlPlane, add: &mut impl FnMut(Target)) {
         let Some(every) = self.rates.dns.interval(self.rank) else { return };
-        let mut ask = |name: &[&str], server: SocketAddr, transport, via| {
+        let mut ask = |name: &[&str], of: &[&str], server: SocketAddr, transport, via| {
             let qtype = if server.is_ipv4() { "A" } else { "AAAA" };
             let question = Question::Dns { server, transport, qtype };
-            let asked = target(target_name(name), self.settings.known_name(), question).via(via);
+            let asked = target(target_name(name), self.settings.known_name(), question);
+            let asked = asked.via(via).of(of);
             add(asked
                 .every(every, self.defaults)
                 .within(DNS.min(self.defaults.timeout), self.defaults));
@@ -128,16 +130,17 @@ impl Asker<'_> {
                 coredns
                     .service
                     .into_iter()
-                    .for_each(|at| ask(&["names"], at, "udp", Via::ClusterIp));
+                    .for_each(|at| ask(&["names"], &["coredns"], at, "udp", Via::ClusterIp));
             }
             Vantage::Plain => {
                 for transport in ["udp", "tcp"] {
                     let row = if transport == "udp" { "coredns-udp" } else { "coredns-tcp" };
                     if let Some(server) = coredns.service {
-                        ask(&[row], server, transport, Via::ClusterIp);
+                        ask(&[row], &["coredns"], server, transport, Via::ClusterIp);
                     }
                     for (pod, server) in self.some(&coredns.replicas) {
-                        ask(&[row, "/", pod], server, transport, Via::PodIp);
+                        let of = ["coredns/", pod];
+                        ask(&[row, "/", pod], &of, server, transport, Via::PodIp);
                     }
                 }
             }

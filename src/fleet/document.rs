@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::config::print_duration;
 use crate::expectation::Expectation;
-use crate::target::{TargetName, Vantage, Via};
+use crate::target::{SubjectName, TargetName, Vantage, Via};
 use crate::tls;
 
 /// The version of the document that this program writes.
@@ -87,6 +87,12 @@ pub struct Target {
     /// Through what the target is addressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub via: Option<Via>,
+    /// What observations are of, when it is not the name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<SubjectName>,
+    /// Node of the far end, when it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination_node: Option<String>,
     /// The positive control of a denial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<TargetName>,

@@ -1,6 +1,6 @@
 //! Names of targets: of any text, and still a label's value.
 
-use crate::target::TargetName;
+use crate::target::{SubjectName, TargetName};
 use crate::topology::score;
 
 /// The longest name that a target may have.
@@ -10,13 +10,23 @@ const LONGEST: usize = 128;
 /// changed or is too long ends in a hash of what it was.
 pub(super) fn target_name(parts: &[&str]) -> TargetName {
     let text = parts.concat();
-    text.parse().unwrap_or_else(|_| {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "._:/-".contains(c);
-        let clean = text.chars().map(|c| if allowed(c) { c } else { '-' });
-        let hash = format!("-{:016x}", score(&[&text]));
-        let kept: String = clean.take(LONGEST - hash.len()).collect();
-        format!("{kept}{hash}").parse().expect("of allowed characters, and short enough")
-    })
+    text.parse().unwrap_or_else(|_| fitted(&text, LONGEST).parse().expect("fitted"))
+}
+
+/// `parts` in a row as a subject's name, mended as a target's is.
+pub(super) fn subject_name(parts: &[&str]) -> SubjectName {
+    let text = parts.concat();
+    let longest = SubjectName::LONGEST;
+    text.parse().unwrap_or_else(|_| fitted(&text, longest).parse().expect("fitted"))
+}
+
+/// Allowed characters only, `longest` of them at most.
+fn fitted(text: &str, longest: usize) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._:/-".contains(c);
+    let clean = text.chars().map(|c| if allowed(c) { c } else { '-' });
+    let hash = format!("-{:016x}", score(&[text]));
+    let kept: String = clean.take(longest - hash.len()).collect();
+    format!("{kept}{hash}")
 }
 
 #[cfg(test)]
@@ -29,6 +39,8 @@ mod tests {
         #[test]
         fn names_that_differ_stay_different(left in "\\PC{0,200}", right in "\\PC{0,200}") {
             let [one, other] = [&left, &right].map(|text| target_name(&["peer/", text]));
+            prop_assert_eq!(one == other, left == right);
+            let [one, other] = [&left, &right].map(|text| subject_name(&["coredns/", text]));
             prop_assert_eq!(one == other, left == right);
         }
     }

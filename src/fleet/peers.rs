@@ -73,7 +73,7 @@ impl Peers<'_> {
     fn plain(&self, node: &str, pod: &Pod, asked: &mut Asked) {
         let Some(address) = url(pod.ip, RESPONDER_PORT, "/") else { return };
         let peer = target(target_name(&["plain-peer/", node]), address, Question::Http {});
-        let peer = peer.expect(&answered()).via(Via::PodIp);
+        let peer = peer.expect(&answered()).via(Via::PodIp).of(&["underlay"]).on(node);
         asked.by_ambient.push(peer.clone());
         asked.by_plain.push(peer);
     }
@@ -81,11 +81,14 @@ impl Peers<'_> {
     fn ambient(&mut self, node: &str, pod: &Pod, asked: &mut Asked) {
         let id = spiffe_id(pod, &self.settings.trust_domain);
         let id = id.filter(|_| is_tunnelled(pod));
-        let rows = [("peer/", "hbone/", RESPONDER_PORT), ("canary/", "hbone-canary/", CANARY_PORT)];
-        for (open, tunnelled, port) in rows {
+        let rows = [
+            ("peer/", "hbone/", "peer", RESPONDER_PORT),
+            ("canary/", "hbone-canary/", "peer-strict", CANARY_PORT),
+        ];
+        for (open, tunnelled, subject, port) in rows {
             let Some(address) = url(pod.ip, port, "/") else { return };
             let peer = target(target_name(&[open, node]), address.clone(), Question::Http {});
-            let peer = peer.expect(&answered()).via(Via::PodIp);
+            let peer = peer.expect(&answered()).via(Via::PodIp).of(&[subject]).on(node);
             asked.by_ambient.push(peer.clone());
             let control = target_name(&[tunnelled, node]);
             let answer = plaintext(pod, port, self.policies);
@@ -100,14 +103,16 @@ impl Peers<'_> {
             }
             if let Some(id) = &id {
                 let twin = target(control, address, tunnel(id.clone()));
-                asked.by_plain.push(twin.expect(&answered()).via(Via::Hbone));
+                let twin = twin.expect(&answered()).via(Via::Hbone);
+                asked.by_plain.push(twin.of(&[subject]).on(node));
             }
         }
         if let Some(id) = id {
             let address = SocketAddr::new(pod.ip, HBONE_PORT).to_string();
             let shown = target(target_name(&["certificate/", node]), address, certificate(id));
             let often = CERTIFICATES.max(self.defaults.interval);
-            asked.by_plain.push(shown.via(Via::PodIp).every(often, self.defaults));
+            let shown = shown.via(Via::PodIp).of(&["certificate"]).on(node);
+            asked.by_plain.push(shown.every(often, self.defaults));
         }
         self.first(node, pod, asked);
     }
@@ -117,13 +122,15 @@ impl Peers<'_> {
         let Some(address) = url(pod.ip, RESPONDER_PORT, "/") else { return };
         let held = Question::Hold { heartbeat, hold };
         let held = target(target_name(&["held/", node]), address, held).via(Via::PodIp);
+        let held = held.of(&["peer"]).on(node);
         let held = held.every(hold.max(self.defaults.interval), self.defaults);
         // The next begins when this one is over, which jitter may put a moment later.
         asked.by_first.push(Target { max_in_flight: Some(2), ..held });
         let Some(address) = url(pod.ip, RESPONDER_PORT, "/echo") else { return };
         let large = target(target_name(&["large/", node]), address, Question::Mtu {});
         let often = LARGE.max(self.defaults.interval);
-        asked.by_first.push(large.via(Via::PodIp).every(often, self.defaults));
+        let large = large.via(Via::PodIp).of(&["peer"]).on(node);
+        asked.by_first.push(large.every(often, self.defaults));
     }
 
     fn leave_out(&mut self, pod: &Pod, vantage: Option<Vantage>, reason: UnknownReason) {

@@ -153,7 +153,7 @@ impl Services<'_> {
         let whole = service.cluster_ip.map(|ip| {
             let address = url(ip, service.port, &service.path)?;
             let name = target_name(&["service/", name]);
-            Some(target(name, address, Question::Http {}).via(Via::ClusterIp))
+            Some(of(target(name, address, Question::Http {}).via(Via::ClusterIp), service))
         });
         let addressed = |endpoint: &Endpoint| {
             url(endpoint.pod.ip, endpoint.target_port, &service.path).is_some()
@@ -214,7 +214,8 @@ impl Services<'_> {
                 Answer::Unknown(reason) => self.leave_out(service, Some(Vantage::Plain), reason),
             }
             if let (Some(id), Some(open)) = (id, open) {
-                targets.push(target(control, open.address, tunnel(id)).via(Via::Hbone));
+                let twin = target(control, open.address, tunnel(id)).via(Via::Hbone);
+                targets.push(of(twin, service).on(&endpoint.pod.node));
             }
             if !targets.is_empty() {
                 asked.pods.push((score(&[pod]), targets));
@@ -286,8 +287,14 @@ impl Front<'_> {
     fn in_the_open(&self, pod: &str, endpoint: &Endpoint) -> Option<Target> {
         let address = url(endpoint.pod.ip, endpoint.target_port, &self.service.path)?;
         let name = target_name(&["service/", self.name, "/", pod]);
-        Some(target(name, address, Question::Http {}).via(Via::PodIp))
+        let open = target(name, address, Question::Http {}).via(Via::PodIp);
+        Some(of(open, self.service).on(&endpoint.pod.node))
     }
+}
+
+/// What is observed of `target` is observed of `service`.
+fn of(target: Target, service: &Service) -> Target {
+    target.of(&["service/", &service.namespace, "/", &service.name])
 }
 
 impl Called {

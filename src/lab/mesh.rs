@@ -283,6 +283,7 @@ impl Start<'_> {
         let seat = Seat {
             node,
             from,
+            layout: self.built.layout,
             pod,
             responder: applications.collect(),
             resolver,

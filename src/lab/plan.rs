@@ -10,6 +10,7 @@ use anyhow::bail;
 
 use crate::config::{self, Config, ISTIOD_PORT};
 use crate::lab::cell::{Cell, From, Node, Row, To};
+use crate::lab::signature::{Layout, far_end};
 use crate::lab::world::{Pod, TRUST_DOMAIN};
 use crate::spec::Ask;
 use crate::target::TargetName;
@@ -41,6 +42,8 @@ pub(super) struct Seat<'a> {
     pub(super) node: Node,
     /// Which of the node's probers.
     pub(super) from: From,
+    /// Where the services have their pods.
+    pub(super) layout: Layout,
     /// The pod it runs in.
     pub(super) pod: &'a Pod,
     /// Where its responder listens, if it has one.
@@ -138,9 +141,23 @@ mesh:
     yaml.push_str("targets:\n");
     for Experiment { cell, keys } in experiments {
         // Writing to a String does not fail.
-        let _ = writeln!(yaml, "  - {{ name: {}, {keys} }}", cell.target_name());
+        let _ = write!(yaml, "  - {{ name: {}, subject: {}", cell.target_name(), cell.subject());
+        if let Some(node) = destination(cell, &seat.layout) {
+            let _ = write!(yaml, ", destination_node: {node}");
+        }
+        let _ = writeln!(yaml, ", {keys} }}");
     }
     yaml
+}
+
+/// The node that a cell's targets are on.
+fn destination(cell: &Cell, layout: &Layout) -> Option<Node> {
+    match cell.row {
+        Row::AmbientCapture | Row::PlainCapture | Row::AmbientOwnHbone | Row::PlainZtunnel => {
+            Some(cell.from)
+        }
+        _ => far_end(cell, layout),
+    }
 }
 
 /// The other end of an ambient agent's experiments: where its capture leads to.

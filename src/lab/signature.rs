@@ -421,7 +421,7 @@ fn hits_far_node(victim: Victim, far: Option<Node>) -> bool {
 }
 
 /// The node of the far end's pod.
-fn far_end(cell: &Cell, layout: &Layout) -> Option<Node> {
+pub fn far_end(cell: &Cell, layout: &Layout) -> Option<Node> {
     match (cell.to, cell.row) {
         (To::Node(node), _) => Some(node),
         (_, Row::AmbientFrontend | Row::PlainFrontend | Row::IngressFrontend) => {

@@ -8,6 +8,7 @@ use metrics::{Key, Label};
 use metrics_util::registry::Registry;
 
 use crate::cluster::FindingReason;
+use crate::incident::Change;
 use crate::metrics::cells::Cells;
 use crate::metrics::{Exposition, counter, gauge, names};
 use crate::target::Vantage;
@@ -38,6 +39,10 @@ pub struct FleetState {
     pub events: [u64; 2],
     /// Connections of agents: accepted, failed, refused.
     pub connections: [u64; 3],
+    /// Paths whose windows are remembered.
+    pub paths: u64,
+    /// Bytes of those windows.
+    pub evidence_bytes: u64,
 }
 
 impl std::fmt::Debug for ControllerMetrics {
@@ -71,22 +76,8 @@ impl ControllerMetrics {
                 counter(&metrics.0, &labelled(name, "result", result)).increment(0);
             }
         }
-        for name in [names::DIAGNOSIS_OPENED, names::DIAGNOSIS_CLOSED] {
-            counter(&metrics.0, &Key::from_static_name(name)).increment(0);
-        }
+        metrics.windows_refused(0);
         metrics
-    }
-
-    /// An incident was opened: `fault` of a component of this kind.
-    pub fn diagnosis_opened(&self, component_kind: &str, fault: &str) {
-        counter(&self.0, &Key::from_static_name(names::DIAGNOSIS_OPENED)).increment(1);
-        gauge(&self.0, &diagnosis(component_kind, fault)).increment(1.0);
-    }
-
-    /// An incident that was opened before is over.
-    pub fn diagnosis_closed(&self, component_kind: &str, fault: &str) {
-        counter(&self.0, &Key::from_static_name(names::DIAGNOSIS_CLOSED)).increment(1);
-        gauge(&self.0, &diagnosis(component_kind, fault)).decrement(1.0);
     }
 
     /// A plan was asked for and answered with this status.
@@ -101,10 +92,38 @@ impl ControllerMetrics {
         counter(&self.0, &labelled(names::WINDOWS_PULLED, "result", result)).increment(1);
     }
 
+    /// So many of the windows that an agent told were not taken in.
+    pub fn windows_refused(&self, count: u64) {
+        counter(&self.0, &Key::from_static_name(names::WINDOWS_REFUSED)).increment(count);
+    }
+
     /// A plain agent's flows were pulled, or it did not tell them.
     pub fn flows_pulled(&self, good: bool) {
         let result = if good { "success" } else { "failure" };
         counter(&self.0, &labelled(names::FLOWS_PULLED, "result", result)).increment(1);
+    }
+
+    /// Incidents opened or ended.
+    pub fn incidents(&self, changes: &[Change]) {
+        for change in changes {
+            let (name, incident) = match change {
+                Change::Opened(incident) => (names::DIAGNOSES_OPENED, incident),
+                Change::Closed(incident) => (names::DIAGNOSES_CLOSED, incident),
+            };
+            // Kinds and faults are closed words; names of components are not.
+            let kind = incident.component.split('/').next().unwrap_or_default().to_owned();
+            let labels = vec![
+                Label::new("component_kind", kind.clone()),
+                Label::new("fault", incident.fault.clone()),
+            ];
+            counter(&self.0, &Key::from_parts(name, labels)).increment(1);
+            let active =
+                Key::from_parts(names::DIAGNOSES_ACTIVE, vec![Label::new("component_kind", kind)]);
+            match change {
+                Change::Opened(_) => gauge(&self.0, &active).increment(1.0),
+                Change::Closed(_) => gauge(&self.0, &active).decrement(1.0),
+            }
+        }
     }
 
     /// The fleet as it is now.
@@ -125,6 +144,8 @@ impl ControllerMetrics {
             self.set(plain(names::DISCOVERY_STALE), stale.as_secs_f64());
         }
         self.set(plain(names::LEADER), f64::from(u8::from(state.leads)));
+        self.set(plain(names::PATHS), state.paths as f64);
+        self.set(plain(names::EVIDENCE_BYTES), state.evidence_bytes as f64);
         for (result, count) in ["success", "failure"].into_iter().zip(state.events) {
             counter(&self.0, &labelled(names::EVENTS, "result", result)).absolute(count);
         }
@@ -142,13 +163,6 @@ impl ControllerMetrics {
     fn set(&self, key: Key, value: f64) {
         gauge(&self.0, &key).set(value);
     }
-}
-
-/// Both labels are of closed sets, so there are some hundred series at most.
-fn diagnosis(component_kind: &str, fault: &str) -> Key {
-    let labels = [("component_kind", component_kind), ("fault", fault)];
-    let labels = labels.map(|(name, value)| Label::new(name, value.to_owned()));
-    Key::from_parts(names::DIAGNOSIS_ACTIVE, labels.to_vec())
 }
 
 fn labelled(name: &'static str, label: &'static str, value: &'static str) -> Key {

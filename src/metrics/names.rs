@@ -28,6 +28,7 @@ pub(super) const PLAN_CONFIRMED: &str = "meshprobe_plan_confirmed_timestamp_seco
 pub(super) const PLAN_TARGETS: &str = "meshprobe_plan_targets";
 pub(super) const PLAN_REJECTED: &str = "meshprobe_plan_rejected_total";
 pub(super) const CONTROLLERS: &str = "meshprobe_controllers_connected";
+pub(super) const TARGET_INFO: &str = "meshprobe_target_info";
 pub(super) const BUILD_INFO: &str = "meshprobe_build_info";
 pub(super) const LAST_RELOAD: &str = "meshprobe_config_last_reload_successful";
 pub(super) const LAST_RELOAD_TIME: &str = "meshprobe_config_last_reload_success_timestamp_seconds";
@@ -47,12 +48,14 @@ pub(super) const LEADER: &str = "meshprobe_controller_leader";
 pub(super) const EVENTS: &str = "meshprobe_controller_events_total";
 pub(super) const PLAN_REQUESTS: &str = "meshprobe_controller_plan_requests_total";
 pub(super) const WINDOWS_PULLED: &str = "meshprobe_controller_window_pulls_total";
+pub(super) const WINDOWS_REFUSED: &str = "meshprobe_controller_windows_refused_total";
+pub(super) const PATHS: &str = "meshprobe_controller_paths";
+pub(super) const EVIDENCE_BYTES: &str = "meshprobe_controller_evidence_bytes";
+pub(super) const DIAGNOSES_ACTIVE: &str = "meshprobe_diagnosis_active";
+pub(super) const DIAGNOSES_OPENED: &str = "meshprobe_diagnosis_opened_total";
+pub(super) const DIAGNOSES_CLOSED: &str = "meshprobe_diagnosis_closed_total";
 pub(super) const FLOWS_PULLED: &str = "meshprobe_controller_flow_pulls_total";
 pub(super) const CONNECTIONS: &str = "meshprobe_controller_connections_total";
-
-pub(super) const DIAGNOSIS_ACTIVE: &str = "meshprobe_diagnosis_active";
-pub(super) const DIAGNOSIS_OPENED: &str = "meshprobe_diagnosis_opened_total";
-pub(super) const DIAGNOSIS_CLOSED: &str = "meshprobe_diagnosis_closed_total";
 
 /// What a metric is to Prometheus.
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +111,11 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (PLAN_TARGETS, Kind::Gauge, "Targets of the plan that are probed."),
     (PLAN_REJECTED, Kind::Counter, "Plans that were refused as a whole."),
     (CONTROLLERS, Kind::Gauge, "Controllers that the agent is connected to."),
+    (
+        TARGET_INFO,
+        Kind::Gauge,
+        "1, with what observations of the target are of and what is expected of it.",
+    ),
     (BUILD_INFO, Kind::Gauge, "1, with the version of meshprobe."),
     (LAST_RELOAD, Kind::Gauge, "Whether the last configuration read was good."),
     (LAST_RELOAD_TIME, Kind::Gauge, "When a good configuration was last read."),
@@ -135,15 +143,31 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (EVENTS, Kind::Counter, "Events, by result."),
     (PLAN_REQUESTS, Kind::Counter, "Plans that agents asked for, by HTTP status."),
     (WINDOWS_PULLED, Kind::Counter, "Windows that were asked of agents, by result."),
+    (DIAGNOSES_ACTIVE, Kind::Gauge, "Incidents that are open, by kind of component."),
+    (
+        DIAGNOSES_OPENED,
+        Kind::Counter,
+        "Incidents that were opened, by kind of component and fault.",
+    ),
+    (DIAGNOSES_CLOSED, Kind::Counter, "Incidents that are over, by kind of component and fault."),
     (FLOWS_PULLED, Kind::Counter, "Flows that were asked of plain agents, by result."),
+    (
+        WINDOWS_REFUSED,
+        Kind::Counter,
+        "Windows of agents that were not taken in: unreadable, of another time, or beyond the \
+         bounds.",
+    ),
+    (
+        PATHS,
+        Kind::Gauge,
+        "Paths (what one agent asks of one target) whose last windows are remembered.",
+    ),
+    (EVIDENCE_BYTES, Kind::Gauge, "What those windows take in memory."),
     (
         CONNECTIONS,
         Kind::Counter,
         "Connections to the control channel, by result: accepted, failed, refused.",
     ),
-    (DIAGNOSIS_ACTIVE, Kind::Gauge, "Incidents that are open, by kind of component and fault."),
-    (DIAGNOSIS_OPENED, Kind::Counter, "Incidents that were opened."),
-    (DIAGNOSIS_CLOSED, Kind::Counter, "Incidents that were closed."),
 ];
 
 /// Where `name` stands in the table.

@@ -21,6 +21,7 @@ pub(super) struct Series {
     probe: ProbeKind,
     via: Option<Via>,
     common: Vec<Label>,
+    info: Option<Key>,
     verdicts: Few<(&'static str, Verdict), Counter>,
     failures: Few<(Phase, Reason), Counter>,
     missed: Few<&'static str, Counter>,
@@ -62,6 +63,7 @@ impl Series {
             probe,
             via,
             common,
+            info: None,
         };
         for verdict in Verdict::ALL {
             series.verdict(registry, None, verdict);
@@ -79,6 +81,23 @@ impl Series {
     /// Whether a target that is asked so has the labels of these series.
     pub(super) fn is_of(&self, probe: ProbeKind, via: Option<Via>) -> bool {
         self.probe == probe && self.via == via
+    }
+
+    /// What the target is besides its name; what it was before is gone.
+    pub(super) fn describe(
+        &mut self,
+        registry: &Registry<Key, Cells>,
+        more: Vec<(&'static str, String)>,
+    ) {
+        let more = more.into_iter().filter(|(_, value)| !value.is_empty());
+        let more = more.map(|(name, value)| Label::new(name, value));
+        let labels = self.common.iter().cloned().chain(more).collect::<Vec<_>>();
+        let key = Key::from_parts(names::TARGET_INFO, labels);
+        if let Some(other) = self.info.take().filter(|other| *other != key) {
+            registry.delete_gauge(&other);
+        }
+        gauge(registry, &key).set(1.0);
+        self.info = Some(key);
     }
 
     pub(super) fn verdict(

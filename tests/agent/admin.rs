@@ -136,7 +136,8 @@ async fn windows_list_what_was_seen() {
     let mut agent = agent(&format!(
         "targets:
   - {{ name: service/default/web, http: {{}}, address: 'http://{server}/', interval: 20ms,
-      via: cluster_ip, expect: 'status 2xx,404' }}
+      via: cluster_ip, expect: 'status 2xx,404', subject: service/default/web:80,
+      destination_node: node-2 }}
   - {{ name: dead, tcp: {{}}, address: '127.0.0.1:1', interval: 20ms }}"
     ))
     .await;
@@ -147,8 +148,18 @@ async fn windows_list_what_was_seen() {
     }
     let page = get(agent.admin_addr(), "/v1/window").await;
     assert!(page.head.contains("application/json"), "{}", page.head);
+    assert!(page.head.contains("meshprobe-as-of: 2"), "{}", page.head);
     let list: Vec<serde_json::Value> = serde_json::from_str(&page.body).expect("a list");
-    let of = |target: &str| list.iter().find(|it| it["target"] == target).expect("a window");
+    for (since, most) in
+        [("1970-01-01T00:00:00Z", list.len() * 2), ("9999-01-01T00:00:00%2B01:00", list.len() * 2)]
+    {
+        let again = get(agent.admin_addr(), &format!("/v1/window?since={since}")).await;
+        let again: Vec<serde_json::Value> = serde_json::from_str(&again.body).expect("a list");
+        assert!((list.len()..=most).contains(&again.len()), "{since}: {again:?}");
+    }
+    let wrong = get(agent.admin_addr(), "/v1/window?since=yesterday").await;
+    assert!(wrong.head.contains(" 400 ") && wrong.body.contains("RFC 3339"), "{}", wrong.body);
+    let of = |target: &str| list.iter().find(|it| it["name"] == target).expect("a window");
     let web = of("service/default/web");
     for (key, expected) in [
         ("source_node", serde_json::json!("node-1")),
@@ -156,7 +167,8 @@ async fn windows_list_what_was_seen() {
         ("probe", "http".into()),
         ("via", "cluster_ip".into()),
         ("expect", "reply".into()),
-        ("destination_node", serde_json::Value::Null),
+        ("target", "service/default/web:80".into()),
+        ("destination_node", "node-2".into()),
         ("window_seconds", 10.into()),
         ("reasons", serde_json::json!({})),
     ] {
@@ -167,8 +179,12 @@ async fn windows_list_what_was_seen() {
     assert!(
         latency["p50"].as_f64() > Some(0.0) && latency["p99"].as_f64() >= latency["p50"].as_f64()
     );
+    let bins = web["digest"]["bins"].as_array().expect("bins");
+    let succeeded: u64 = bins.iter().filter_map(|bin| bin[1].as_u64()).sum();
+    assert_eq!(web["verdicts"]["met"], succeeded, "{web}");
     assert!(web["window_start"].as_str().is_some_and(|text| text.ends_with("0Z")), "{web}");
     let dead = of("dead");
     assert_eq!(dead["reasons"]["refused"], dead["verdicts"]["violated"]);
+    assert_eq!((&dead["target"], &dead["destination_node"]), (&"dead".into(), &().into()));
     assert!(dead.get("latency_seconds").is_none() && dead.get("via").is_none(), "{dead}");
 }

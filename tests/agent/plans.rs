@@ -98,6 +98,7 @@ async fn the_window_is_read_over_the_same_connection() {
     let window: serde_json::Value = serde_json::from_slice(window.body()).expect("JSON");
     let seen = window.as_array().expect("a list");
     assert!(seen.iter().any(|it| it["target"] == "a" && it["source_node"] == "node-1"), "{window}");
+    assert_eq!(controller.asks("/v1/window?since=lately").await.status(), 400);
     assert_eq!(controller.asks("/metrics").await.status(), 404);
     agent.stop(GRACE).await;
 }

@@ -12,6 +12,8 @@ use meshprobe::channel::{Dialer, Fault, Key, Peer};
 use meshprobe::config::{AGENT_HEADER, PLAN_HEADER};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -149,9 +151,10 @@ async fn windows_are_pulled_and_told_per_node_and_vantage() {
     // It polls no more, as an agent that polls the other replica.
     let served = tokio::spawn(async move {
         let windows = move |_: Peer, request: Request<Bytes>| {
+            let now = OffsetDateTime::now_utc().format(&Rfc3339).expect("a time");
             let windows = json!([{
                 "source_node": "node-0", "vantage": "plain", "target": "canary/node-1",
-                "probe": "http", "expect": "denied", "window_start": "2026-01-01T00:00:00Z",
+                "probe": "http", "expect": "denied", "window_start": now,
                 "window_seconds": 10, "attempts": 2,
                 "verdicts": { "met": 1, "violated": 1, "inconclusive": 0 },
                 "reasons": { "unexpected_reply": 1 },

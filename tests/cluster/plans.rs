@@ -85,6 +85,49 @@ fn an_ambient_agent_asks_every_row_of_its_side() {
 }
 
 #[test]
+fn every_target_tells_of_whom_it_observes_and_on_which_node() {
+    let fleet = fleet(&shop());
+    let mut told = BTreeSet::new();
+    for vantage in [Ambient, Plain] {
+        for target in read(&plan(&fleet, vantage, "node-0")).expect("accepted").targets {
+            let subject = target.subject.as_ref().map_or(target.name.as_str(), |it| it.as_str());
+            let node = target.destination_node.as_deref().unwrap_or("-");
+            told.insert(format!("{} {} {subject} {node}", target.name, target.probe.kind()));
+        }
+    }
+    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    assert_eq!(
+        told,
+        [
+            "canary/node-1 http peer-strict node-1",
+            "capture capture capture node-0",
+            "certificate/node-1 hbone certificate node-1",
+            "coredns-tcp dns coredns -",
+            "coredns-tcp/coredns-a dns coredns/coredns-a -",
+            "coredns-tcp/coredns-b dns coredns/coredns-b -",
+            "coredns-udp dns coredns -",
+            "coredns-udp/coredns-a dns coredns/coredns-a -",
+            "coredns-udp/coredns-b dns coredns/coredns-b -",
+            "hbone-canary/node-1 hbone peer-strict node-1",
+            "hbone-service/shop/web:80/web-1 hbone service/shop/web node-0",
+            "hbone/node-1 hbone peer node-1",
+            "held/node-1 hold peer node-1",
+            "istiod istiod istiod -",
+            "istiod/istiod-a istiod istiod/istiod-a -",
+            "istiod/istiod-b istiod istiod/istiod-b -",
+            "large/node-1 mtu peer node-1",
+            "names dns coredns -",
+            "own-hbone hbone own-hbone node-0",
+            "peer/node-1 http peer node-1",
+            "plain-peer/node-1 http underlay node-1",
+            "service/shop/web:80 http service/shop/web -",
+            "service/shop/web:80/web-1 http service/shop/web node-0",
+            "ztunnel ztunnel ztunnel node-0",
+        ]
+    );
+}
+
+#[test]
 fn the_document_has_the_keys_that_agents_read() {
     let told = plan(&fleet(&cluster(1)), Plain, "node-0");
     let sent: serde_json::Value = serde_json::from_slice(&told.to_json()).expect("JSON");

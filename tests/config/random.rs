@@ -288,10 +288,11 @@ fn module(mesh: &Option<MeshConfig>) -> BoxedStrategy<Module> {
 fn target(mesh: &Option<MeshConfig>) -> BoxedStrategy<TargetSpec> {
     let via = option::of(select(vec![Via::PodIp, Via::ClusterIp, Via::Hbone, Via::External]));
     let cadence = (10u64..=86_400_000, 0.0f64..=0.5);
-    (module(mesh), endpoint(), "(/[a-z?=%20]{0,9})?", cadence, 1u32..=1000, via)
+    let told = (option::of("[A-Za-z0-9._:/-]{1,300}"), option::of("[!-~]{1,253}"));
+    (module(mesh), endpoint(), "(/[a-z?=%20]{0,9})?", cadence, 1u32..=1000, via, told)
         .prop_filter_map(
             "hosts such as 1.2 fit into no URL",
-            |(module, endpoint, path, (interval, jitter), in_flight, via)| {
+            |(module, endpoint, path, (interval, jitter), in_flight, via, (subject, node))| {
                 let (address, least) = match &module.kind {
                     ModuleKind::Dns(dns) if dns.name.is_none() => ("a.example.".to_owned(), None),
                     ModuleKind::Dns(_) | ModuleKind::Tcp(_) | ModuleKind::Tls(_) => {
@@ -315,6 +316,8 @@ fn target(mesh: &Option<MeshConfig>) -> BoxedStrategy<TargetSpec> {
                     cadence: Cadence::new(interval, jitter).expect("in range"),
                     max_in_flight: in_flight,
                     via,
+                    subject: subject.map(|text| text.parse().expect("a subject")),
+                    destination_node: node,
                     control: None,
                 })
             },
@@ -356,6 +359,8 @@ fn control(name: TargetName, denied: &Ask) -> TargetSpec {
         cadence: Cadence::new(Duration::from_secs(1), 0.0).expect("in range"),
         max_in_flight: 1,
         via: None,
+        subject: None,
+        destination_node: None,
         control: None,
     }
 }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod fixture;
+mod observations;
 mod ztunnel;
 
 use std::process::Command;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -16,6 +16,7 @@ use super::{Settings, scattered};
 use crate::agent::admin::{JSON, Page};
 use crate::channel::{Dialer, Fault, Key, Peer, Service};
 use crate::config::{AGENT_HEADER, PLAN_HEADER};
+use crate::window::AS_OF_HEADER;
 
 /// How long a handshake may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,13 +99,16 @@ impl Service for Answers {
 impl Answers {
     fn respond(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let text = "text/plain; charset=utf-8";
-        let path = request.uri().path();
+        let (path, query) = (request.uri().path(), request.uri().query());
+        let pages = (&*self.0.window, &*self.0.flows);
+        let mut as_of = None;
         let (status, kind, body) = match (request.method(), Page::at(path)) {
-            (&Method::GET, Some(page)) => match page.json(&self.0.window, &self.0.flows) {
-                Ok(json) => (StatusCode::OK, JSON, json),
-                Err(error) => {
-                    (StatusCode::INTERNAL_SERVER_ERROR, text, format!("{error}\n").into())
+            (&Method::GET, Some(page)) => match page.told(pages, query, SystemTime::now()) {
+                Ok(told) => {
+                    as_of = Some(told.as_of);
+                    (StatusCode::OK, JSON, told.json)
                 }
+                Err((status, problem)) => (status, text, problem.into()),
             },
             (_, Some(_)) => (StatusCode::METHOD_NOT_ALLOWED, text, b"only GET\n".to_vec()),
             (_, None) => (StatusCode::NOT_FOUND, text, format!("{path}: not here\n").into()),
@@ -113,6 +117,9 @@ impl Answers {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if let Some(as_of) = as_of {
+            headers.insert(AS_OF_HEADER, as_of);
+        }
         // A query is ASCII.
         let agent = HeaderValue::from_str(&self.0.query()).expect("escaped");
         headers.insert(AGENT_HEADER, agent);

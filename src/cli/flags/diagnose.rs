@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::ControllerFlags;
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes:
@@ -11,15 +13,20 @@ Exit codes:
   3  not enough evidence: no attempt that could tell
   1  could not run                  64  bad usage
 
-Example:
+Examples:
+  kubectl meshprobe diagnose
+  meshprobe diagnose --server http://127.0.0.1:9853 -o json
   meshprobe diagnose --observations window.jsonl --topology topology.json")]
 pub(crate) struct DiagnoseFlags {
-    /// Observations, one JSON object a line; `-` is standard input.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) observations: PathBuf,
+    /// Observations, one JSON object a line; `-` is standard input. Without it a controller is
+    /// asked what is wrong now.
+    #[arg(long, value_name = "FILE", requires = "topology", conflicts_with_all = ["server", "kubeconfig", "context", "namespace", "node"])]
+    pub(crate) observations: Option<PathBuf>,
     /// The cluster that they are of: nodes, zones, CoreDNS, istiod, services, as JSON.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) topology: PathBuf,
+    #[arg(long, value_name = "FILE", requires = "observations")]
+    pub(crate) topology: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) controller: ControllerFlags,
     /// How to print the diagnoses.
     #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t = DiagnoseOutput::Table)]
     pub(crate) output: DiagnoseOutput,

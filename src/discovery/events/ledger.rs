@@ -34,11 +34,9 @@ impl Ledger {
     /// Whether `finding` is due at `now`; if so it counts against the rate.
     pub(super) fn take(&mut self, finding: &Finding, now: Instant) -> bool {
         let due = |at: &Instant| now.duration_since(*at) >= self.every;
-        self.told.get(finding).is_none_or(due) && self.grant(now)
-    }
-
-    /// Whether another Event may be written at `now`; if so it counts against the rate.
-    pub(super) fn grant(&mut self, now: Instant) -> bool {
+        if !self.told.get(finding).is_none_or(due) {
+            return false;
+        }
         let more = now.duration_since(self.refilled).as_millis() / PER_EVENT.as_millis();
         if more > 0 {
             let more = u32::try_from(more).unwrap_or(u32::MAX);

@@ -29,10 +29,13 @@ fn names_are_unique_and_fit_into_labels() {
         r"targets:
   - {name: a, address: 'a:1', tcp: {}}
   - {name: a, address: 'a:1', tcp: {}}
-  - {name: a b, address: 'a:1', tcp: {}}",
+  - {name: a b, address: 'a:1', tcp: {}}
+  - {name: d, address: 'a:1', tcp: {}, subject: a peer, destination_node: ''}",
         &[
             r#"3:12: targets[1].name: "a" is the name of targets[0] already; give each target a name of its own"#,
             r#"4:12: targets[2].name: "a b" is not a target name; it must be 1 to 128 characters of A-Z a-z 0-9 . _ : / -"#,
+            r#"5:49: targets[3].subject: "a peer" is not a subject; it must be 1 to 300 characters of A-Z a-z 0-9 . _ : / -"#,
+            r#"5:75: targets[3].destination_node: "" cannot be a label value; write 1 to 253 visible ASCII characters"#,
         ],
     );
 }

@@ -9,7 +9,7 @@ use super::fixture::{Prometheus, check_metrics};
 use crate::real::support::{Daemon, eventually, fetch, free_port, temp_dir, write_file};
 
 /// The `meshprobe` binary with two targets: its own responder, and a port where nothing listens.
-struct Agent {
+pub(super) struct Agent {
     admin: SocketAddr,
     responder: SocketAddr,
     gone: SocketAddr,
@@ -18,7 +18,7 @@ struct Agent {
 }
 
 impl Agent {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let [admin, responder, gone] =
             std::array::from_fn(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let config = format!(
@@ -28,7 +28,8 @@ impl Agent {
              defaults: {{interval: 200ms, timeout: 2s}}\n\
              modules:\n  web: {{http: {{}}, expect: status 2xx}}\n  port: {{tcp: {{}}}}\n\
              targets:\n\
-             - {{name: peer, address: 'http://{responder}/', module: web}}\n\
+             - {{name: peer, address: 'http://{responder}/', module: web, via: pod_ip,\n   \
+               subject: service/shop/web, destination_node: node-b}}\n\
              - {{name: gone, address: '{gone}', module: port}}\n"
         );
         let dir = temp_dir();
@@ -43,7 +44,7 @@ impl Agent {
     }
 
     /// The job that scrapes `/metrics`.
-    fn job(&self) -> String {
+    pub(super) fn job(&self) -> String {
         format!("- {{job_name: agent, static_configs: [{{targets: ['{}']}}]}}\n", self.admin)
     }
 }

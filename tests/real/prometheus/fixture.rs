@@ -30,11 +30,19 @@ impl Prometheus {
     /// Starts Prometheus; `jobs` is the YAML list below `scrape_configs`. It scrapes twice a
     /// second. `{self}` in the jobs is its own address.
     pub(crate) async fn start(jobs: &str) -> Self {
+        Self::with_rules(jobs, "groups: []").await
+    }
+
+    /// The same, with a rule file.
+    pub(crate) async fn with_rules(jobs: &str, rules: &str) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let dir = temp_dir();
         let jobs = jobs.replace("{self}", &address.to_string());
+        let rules = write_file(&dir, "rules.yaml", rules);
         let config = format!(
-            "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\nscrape_configs:\n{jobs}"
+            "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
+             rule_files: ['{}']\nscrape_configs:\n{jobs}",
+            rules.display()
         );
         let config = write_file(&dir, "prometheus.yml", config);
         let mut command = Command::new(tool("prometheus"));
