@@ -127,6 +127,7 @@ fn seconds(scaled: u16) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::{Latency, Verdicts};
 
     #[test]
     fn latencies_survive_their_scale() {
@@ -134,6 +135,25 @@ mod tests {
             assert!((seconds(scaled(latency)) / latency - 1.0).abs() < 1e-3, "{latency}");
         }
         assert_eq!(scaled(0.0), 0);
+    }
+
+    #[test]
+    fn slow_replies_are_counted_by_the_digest_and_at_least_without() {
+        let mut baseline = Baseline::default();
+        (0..9 * 69).for_each(|_| baseline.take(1, 0.01));
+        let mut digest = Digest::default();
+        for milliseconds in [9, 10, 11, 20, 31, 200] {
+            digest.add(std::time::Duration::from_millis(milliseconds));
+        }
+        let verdicts = Verdicts { met: 6, ..Verdicts::default() };
+        let [p50, p99] = [0.5, 0.99].map(|share| digest.quantile(share).expect("not empty"));
+        let latency_seconds = Some(Latency { p50, p99 });
+        let bare = crate::detection::tests::told("a", 0, 6, 0);
+        let without = Observation { verdicts, latency_seconds, ..bare };
+        assert_eq!(baseline.slow(&without), [2, 2]);
+        let with = Observation { digest: Some(digest), ..without };
+        assert_eq!(baseline.slow(&with), [3, 2]);
+        assert!(longest(&with).is_some_and(|longest| (0.198..0.202).contains(&longest)));
     }
 
     #[test]

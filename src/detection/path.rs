@@ -10,7 +10,7 @@ use crate::detection::latency::{
 use crate::detection::taken::{Counts, Taken};
 use crate::detection::{Asked, Change, Changes};
 use crate::failure::Reason;
-use crate::observation::{Observation, Verdicts};
+use crate::observation::{Expected, Observation, Verdicts};
 
 /// Steps that are remembered of a path.
 const RECENT: usize = 6;
@@ -106,7 +106,9 @@ impl State {
             self.reasons = None;
         }
         let failing = self.judge_failures(at, (news.met.into(), news.violated.into()));
-        let slow = longest(observation).and_then(|longest| self.judge_latency(at, news, longest));
+        // How fast a denial is says nothing.
+        let replies = longest(observation).filter(|_| observation.expect == Expected::Reply);
+        let slow = replies.and_then(|longest| self.judge_latency(at, news, longest));
         Changes { failing, slow }
     }
 

@@ -7,7 +7,7 @@ use crate::observation::Latency;
 
 const START: OffsetDateTime = datetime!(2026-01-01 00:00:00 UTC);
 
-fn told(target: &str, second: i64, met: u64, violated: u64) -> Observation {
+pub(super) fn told(target: &str, second: i64, met: u64, violated: u64) -> Observation {
     let verdicts = Verdicts { met, violated, inconclusive: 0 };
     Observation {
         source_node: "node-1".to_owned(),
