@@ -22,12 +22,18 @@ type Fault = fn(f64, &mut Random) -> f64;
 const FAULTS: [(&str, Fault); 4] = [
     ("all take 3 times as long", |seconds, _| 3.0 * seconds),
     ("all take twice as long", |seconds, _| 2.0 * seconds),
-    ("1 in 20 takes 200 ms more", |seconds, random| {
-        if random.fails(0.05) { seconds + 0.2 } else { seconds }
-    }),
-    ("1 in 5 takes 200 ms more", |seconds, random| {
-        if random.fails(0.2) { seconds + 0.2 } else { seconds }
-    }),
+    (
+        "1 in 20 takes 200 ms more",
+        |seconds, random| {
+            if random.fails(0.05) { seconds + 0.2 } else { seconds }
+        },
+    ),
+    (
+        "1 in 5 takes 200 ms more",
+        |seconds, random| {
+            if random.fails(0.2) { seconds + 0.2 } else { seconds }
+        },
+    ),
 ];
 
 pub(crate) fn figures() {
