@@ -6,6 +6,7 @@ mod config_command;
 mod diagnose;
 mod flags;
 mod fleet;
+mod gate;
 mod mesh;
 mod probe;
 mod render;
@@ -100,6 +101,7 @@ fn dispatch(
         Command::Probe(command) => runtime()?.block_on(probe::run(command, world, out, err)),
         Command::Check(flags) => runtime()?.block_on(check::run(&flags, world, out, err)),
         Command::Diagnose(flags) => diagnose::run(&flags, world, out, err),
+        Command::Gate(command) => runtime()?.block_on(gate::run(command, world, out, err)),
         Command::Config(command) => config_command::run(command, world, out, err),
         Command::Completions { shell } => {
             let mut script = Vec::new();

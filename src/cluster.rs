@@ -35,6 +35,10 @@ pub struct Cluster {
     pub ztunnels: BTreeMap<String, IpAddr>,
     /// The DaemonSets of the data plane by name: `ztunnel`, `istio-cni-node`.
     pub daemon_sets: BTreeMap<String, DaemonSet>,
+    /// Pods of the namespaces whose pods are watched, counted.
+    pub pods: BTreeMap<String, NamespacePods>,
+    /// Services that the API server calls for admission; `None` when that may not be read.
+    pub webhooks: Option<Vec<Webhook>>,
     /// All PeerAuthentications; `None` when the cluster has no such kind, or it may not be read.
     pub peer_authentications: Option<Vec<PeerAuthentication>>,
     /// What was asked for and cannot be had, in the order of the objects.
@@ -57,6 +61,41 @@ pub struct Namespace {
     pub labels: Labels,
     /// `metadata.uid`.
     pub uid: Option<String>,
+}
+
+/// A namespace's pods, as far as capture is concerned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamespacePods {
+    /// Those that are to be captured.
+    pub wanted: u32,
+    /// Of those, captured by their annotation.
+    pub captured: u32,
+    /// Of those, ready and not captured.
+    pub uncaptured: u32,
+    /// The first few of them.
+    pub uncaptured_names: Vec<String>,
+    /// Neither captured nor ready.
+    pub starting: u32,
+    /// On the host's network: never captured.
+    pub host_network: u32,
+    /// The first few of them.
+    pub host_network_names: Vec<String>,
+}
+
+/// A Service that the API server calls for admission
+/// (`ValidatingWebhookConfiguration`, `MutatingWebhookConfiguration`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Webhook {
+    /// The Service's namespace.
+    pub namespace: String,
+    /// The Service.
+    pub service: String,
+    /// The Service's port, 443 unless stated.
+    pub port: u16,
+    /// The webhook's own name.
+    pub name: String,
+    /// Whether requests are refused when it does not answer (`failurePolicy: Fail`).
+    pub is_required: bool,
 }
 
 /// A pod, reduced to what decides how it is reached.
@@ -245,6 +284,43 @@ impl FindingReason {
             Self::TooMany => "TooMany",
             Self::IncidentOpened => "IncidentOpened",
             Self::IncidentClosed => "IncidentClosed",
+        }
+    }
+}
+
+impl Namespace {
+    /// Whether its pods are to be captured unless they say otherwise
+    /// (`istio.io/dataplane-mode: ambient`).
+    pub fn is_ambient(&self) -> bool {
+        self.labels.get("istio.io/dataplane-mode").is_some_and(|mode| mode == "ambient")
+    }
+}
+
+impl NamespacePods {
+    /// Names that are kept of each kind.
+    const NAMED: usize = 20;
+
+    /// Takes in one pod.
+    pub fn add(&mut self, pod: &Pod, host_network: bool) {
+        if host_network {
+            self.host_network += 1;
+            if self.host_network_names.len() < Self::NAMED {
+                self.host_network_names.push(pod.name.clone());
+            }
+        }
+        if pod.wanted != Enrolment::Ambient {
+            return;
+        }
+        self.wanted += 1;
+        match (pod.actual, pod.ready) {
+            (Redirection::Enabled, _) => self.captured += 1,
+            (_, false) => self.starting += 1,
+            (_, true) => {
+                self.uncaptured += 1;
+                if self.uncaptured_names.len() < Self::NAMED {
+                    self.uncaptured_names.push(pod.name.clone());
+                }
+            }
         }
     }
 }

@@ -17,8 +17,8 @@ mod target;
 mod watch;
 
 pub use controller::{
-    BudgetsConfig, ChannelConfig, ControllerConfig, IstioConfig, ProbesConfig, ServiceChoice,
-    ServiceName, TopologyConfig, WhichServices, parse_controller,
+    BudgetsConfig, ChannelConfig, ControllerConfig, GateConfig, IstioConfig, ProbesConfig,
+    ServiceChoice, ServiceName, TopologyConfig, WhichServices, parse_controller,
 };
 pub use controllers::{CONTROLLER_NAME, CONTROLLER_PORT, ControllersConfig};
 pub use load::{examine, load, parse, read};

@@ -10,6 +10,8 @@ mod api;
 mod collect;
 mod desk;
 mod flows;
+mod gate;
+mod machines;
 mod planner;
 mod rekey;
 mod revisions;
@@ -71,6 +73,7 @@ struct Shared {
     evidence: Arc<Evidence>,
     analysis: analyse::Analysis,
     flows: flows::Told,
+    gate: gate::Gate,
     revisions: Revisions,
     metrics: ControllerMetrics,
     /// Whether agents prove that they hold the shared key.
@@ -117,6 +120,7 @@ impl Controller {
             evidence: Arc::default(),
             analysis,
             flows: flows::Told::default(),
+            gate: gate::Gate::new(config),
             revisions: Revisions::default(),
             metrics: ControllerMetrics::new(),
             keyed: key.is_some(),
@@ -133,6 +137,8 @@ impl Controller {
         let counting = (Arc::clone(&shared), peers.0.clone());
         tasks.spawn(flows::run(counting.0, counting.1, tasks.clone(), stop.clone()));
         tasks.spawn(analyse::run(Arc::clone(&shared), stop.clone()));
+        let gate = tokio::spawn(gate::run(Arc::clone(&shared), stop.clone()));
+        tasks.spawn(ended("gate", gate, stop.clone()));
         tasks.spawn(api::serve(listener, shared, peers, stop.clone(), tasks.clone()));
         Ok(Self { api: addresses.0, channel: addresses.1, stop, tasks })
     }

@@ -50,6 +50,7 @@ mod sources;
 mod text;
 mod watch;
 pub mod watched;
+pub mod webhook;
 
 pub use access::{Access, AccessError, Client, client};
 pub use fault::ApiFault;

@@ -3,8 +3,8 @@
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
 //! attempt schedule spec cluster topology digest observation flow`), edges (`config net tls istiod
 //! channel drain telemetry`), capabilities (`probe identity discovery metrics responder window
-//! promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis`), roles
-//! (`agent controller lab`), and `cli`.
+//! promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis gate`),
+//! roles (`agent controller lab`), and `cli`.
 
 pub mod agent;
 pub mod analysis;
@@ -24,6 +24,7 @@ pub mod expectation;
 pub mod failure;
 pub mod fleet;
 pub mod flow;
+pub mod gate;
 pub mod identity;
 pub mod incident;
 pub mod istiod;

@@ -7,6 +7,7 @@
 mod cells;
 mod controller;
 mod exposition;
+mod gate;
 mod mesh;
 mod names;
 mod plan;
@@ -27,6 +28,7 @@ use crate::target::{ProbeKind, TargetName, Vantage, Via};
 use cells::Cells;
 pub use controller::{ControllerMetrics, FleetState};
 pub use exposition::Exposition;
+pub use gate::{CheckState, GateState};
 use series::Series;
 
 /// Bounds of the lag histogram, seconds.

@@ -10,6 +10,7 @@ mod apiserver {
     mod data_plane;
     mod discovered;
     mod fleet;
+    mod gated;
     mod installed;
     mod lab;
     mod mistaken;

@@ -5,6 +5,7 @@ mod discovery {
     mod enrolment;
     mod fleet;
     mod forward;
+    mod gate;
     mod hostile;
     mod policies;
     mod support;

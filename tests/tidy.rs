@@ -24,7 +24,17 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
     &["probe", "identity", "discovery", "metrics", "responder", "window", "promql"],
-    &["runner", "plan", "fleet", "evidence", "detection", "diagnosis", "incident", "analysis"],
+    &[
+        "runner",
+        "plan",
+        "fleet",
+        "evidence",
+        "detection",
+        "diagnosis",
+        "incident",
+        "analysis",
+        "gate",
+    ],
     &["agent", "controller", "lab"],
     &["cli"],
 ];

@@ -1,6 +1,7 @@
 //! The command line as clap reads it: raw words, no effects.
 
 mod diagnose;
+mod gate;
 mod mesh;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::expectation::{Expectation, StatusSet};
 use crate::spec::{HttpVersion, Qtype, TlsVersion, Transport};
 use crate::target::{Endpoint, Vantage};
 pub(crate) use diagnose::{DiagnoseFlags, DiagnoseOutput};
+pub(crate) use gate::{GateCommand, GateOutput, StrictFlags};
 pub(crate) use mesh::{CaptureFlags, HboneFlags, IstiodFlags, MeshFlags, MtuFlags, ZtunnelFlags};
 
 const AFTER_HELP: &str = "\
@@ -29,7 +31,8 @@ Examples:
   meshprobe probe tls istiod.istio-system.svc:15012 --ca root-cert.pem
   meshprobe probe istiod istiod.istio-system.svc --ca root-cert.pem
   meshprobe probe hbone 10.244.1.17 --uncredentialed --ca root-cert.pem
-  meshprobe check --config config/example.yaml";
+  meshprobe check --config config/example.yaml
+  meshprobe gate strict -n default --server http://127.0.0.1:9853";
 
 /// Synthetic connectivity prober for Istio ambient mesh.
 ///
@@ -52,6 +55,9 @@ pub(crate) enum Command {
     Check(CheckFlags),
     /// Tell what is broken and since when, by what the agents saw.
     Diagnose(DiagnoseFlags),
+    /// Tell whether a change of policy is safe, and what stands in the way.
+    #[command(subcommand)]
+    Gate(GateCommand),
     /// Probe for ever: metrics, health, responder, /probe.
     Agent(AgentFlags),
     /// Watch a cluster, tell each agent what to probe, and hear what it sees.

@@ -78,6 +78,18 @@ pub(crate) fn hold(text: &str) -> Result<Duration, &'static str> {
     hold.ok_or("must be from 1s to 12h, a number with s, m or h, e.g. 5m")
 }
 
+/// How long a change is watched.
+pub(crate) fn watching(text: &str) -> Result<Duration, &'static str> {
+    let watching = duration(text).ok().filter(|it| *it >= Duration::from_secs(10));
+    watching.ok_or("must be from 10s to 24h, a number with s, m or h, e.g. 15m")
+}
+
+/// What the gate takes for an objective and for a confidence.
+pub(crate) fn measure(text: &str) -> Result<f64, &'static str> {
+    let measure = text.parse().ok().filter(|it| (0.5..=0.999_999).contains(it));
+    measure.ok_or("must be a number from 0.5 to 0.999999")
+}
+
 pub(crate) fn share(text: &str) -> Result<f64, &'static str> {
     let share: Option<f64> = text.parse().ok();
     share.filter(|share| (0.0..=1.0).contains(share)).ok_or("must be a number from 0 to 1")

@@ -12,10 +12,13 @@ use crate::config::mistake::Mistake;
 use crate::config::node::{MAX_BYTES, Node};
 use crate::config::server::{listen, set};
 
+/// The most namespaces of `gate.namespaces`: each costs two watches.
+const MAX_GATES: usize = 50;
+
 /// Everything a controller runs by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ControllerConfig {
-    /// The HTTP API: `/v1/nodes`, `/v1/plan`, `/metrics`, `/livez`, `/readyz`.
+    /// The HTTP API: `/v1/nodes`, `/v1/gate/strict`, `/v1/plan`, `/metrics`, `/livez`, `/readyz`.
     pub listen: SocketAddr,
     /// The control channel, UDP.
     pub channel: ChannelConfig,
@@ -37,6 +40,8 @@ pub struct ControllerConfig {
     pub probes: ProbesConfig,
     /// What the whole fleet may ask of others.
     pub budgets: BudgetsConfig,
+    /// What the gate takes for enough, and where it looks by itself.
+    pub gate: GateConfig,
     /// Who this controller is, when its environment says so; without it no Events are written.
     pub pod: Option<ServiceName>,
     /// Its pod's `metadata.uid`: Events about no object of their own are shown with it.
@@ -133,6 +138,19 @@ pub struct BudgetsConfig {
     pub requests_per_second: f64,
 }
 
+/// What the gate takes for enough, and where it looks by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GateConfig {
+    /// The share of attempts that must succeed.
+    pub objective: f64,
+    /// How sure of it one must be.
+    pub confidence: f64,
+    /// For how long nobody may have called in plaintext.
+    pub quiet: Duration,
+    /// Namespaces whose pods are watched, and whose gate is in the metrics, besides the mesh's.
+    pub namespaces: Vec<String>,
+}
+
 impl Default for ControllerConfig {
     fn default() -> Self {
         Self {
@@ -163,6 +181,12 @@ impl Default for ControllerConfig {
                 xds_per_second: 10.0,
                 dns_per_second: 50.0,
                 requests_per_second: 10.0,
+            },
+            gate: GateConfig {
+                objective: 0.999,
+                confidence: 0.95,
+                quiet: Duration::from_secs(600),
+                namespaces: Vec::new(),
             },
             pod: None,
             pod_uid: None,
@@ -221,6 +245,9 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Controlle
         config.services = field.items().iter().filter_map(choice).collect();
     }
     measures(&mut config, fields.take("topology"), fields.take("probes"), fields.take("budgets"));
+    if let Some(field) = fields.take("gate") {
+        gate(&mut config.gate, &field);
+    }
     fields.finish();
     let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
     config.pod = variable("MESHPROBE_POD_NAMESPACE")
@@ -228,6 +255,23 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Controlle
         .map(|(namespace, name)| ServiceName { namespace, name });
     config.pod_uid = variable("MESHPROBE_POD_UID");
     config
+}
+
+fn gate(gate: &mut GateConfig, field: &Field<'_>) {
+    let mut block = field.fields();
+    let shares = 0.5..=0.999_999;
+    set(&mut gate.objective, block.take("objective").and_then(|f| f.real(shares.clone())));
+    set(&mut gate.confidence, block.take("confidence").and_then(|f| f.real(shares)));
+    let quiets = Duration::from_secs(10)..=Duration::from_secs(7 * 24 * 3600);
+    set(&mut gate.quiet, block.take("quiet").and_then(|f| f.duration(quiets)));
+    if let Some(field) = block.take("namespaces") {
+        let items = field.items();
+        if items.len() > MAX_GATES {
+            field.unvalued("has too many namespaces", "name at most 50");
+        }
+        gate.namespaces = items.iter().filter_map(name).collect();
+    }
+    block.finish();
 }
 
 /// The blocks of numbers.

@@ -1,4 +1,5 @@
-//! The controller's HTTP API: `/v1/nodes`, `/v1/diagnoses`, `/v1/flows`, `/v1/plan`, `/metrics`, `/livez`, `/readyz`.
+//! The controller's HTTP API: what it knows of the fleet, what is wrong, the gate, plans, metrics,
+//! health.
 //!
 //! Read-only, GET and HEAD only. Ready says that plans can be served, and nothing of the mesh.
 
@@ -17,18 +18,20 @@ use tokio_util::task::TaskTracker;
 use url::form_urlencoded;
 
 use crate::channel::{Meter, Peers};
+use crate::controller::machines::hook;
 use crate::controller::{API_CONNECTIONS, Shared};
 use crate::metrics::FleetState;
 use crate::net::http::serve as serve_http;
 use crate::target::Vantage;
 
-type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Full<Bytes>>;
 
 const INDEX: &str = "meshprobe controller\n\n/v1/nodes\n/v1/nodes/NAME\n\
-                     /v1/diagnoses\n/v1/flows?namespace=\n\
-                     /v1/plan?node=&vantage=&pod=\n/metrics\n/livez\n/readyz\n";
-const JSON: &str = "application/json";
-const PLAIN: &str = "text/plain; charset=utf-8";
+                     /v1/diagnoses\n/v1/flows?namespace=\n/v1/gate/strict?namespace=\n\
+                     /v1/flagger/confirm-rollout\n/v1/flagger/pre-rollout\n\
+                     /v1/flagger/rollback\n/v1/plan?node=&vantage=&pod=\n/metrics\n/livez\n/readyz\n";
+pub(super) const JSON: &str = "application/json";
+pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Serves until `stop`.
 pub(super) async fn serve(
@@ -41,21 +44,32 @@ pub(super) async fn serve(
     let channel = Arc::new(channel);
     let answer = move |request: Request<Incoming>| {
         let (shared, channel) = (Arc::clone(&shared), Arc::clone(&channel));
-        async move { shared.answer(&request, &channel) }
+        async move { shared.answer(request, &channel).await }
     };
     serve_http(listener, API_CONNECTIONS, answer, stop, tasks).await;
 }
 
 impl Shared {
-    fn answer(&self, request: &Request<Incoming>, channel: &(Peers, Meter)) -> Reply {
-        let mut reply = self.route(request, channel);
+    async fn answer(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        channel: &(Peers, Meter),
+    ) -> Reply {
+        if let Some(hook) = hook(request.uri().path()) {
+            return self.hooked(hook, request).await;
+        }
+        let mut reply = self.route(&request, channel).await;
         if request.method() == Method::HEAD {
             *reply.body_mut() = Full::default();
         }
         reply
     }
 
-    fn route(&self, request: &Request<Incoming>, channel: &(Peers, Meter)) -> Reply {
+    async fn route(
+        self: &Arc<Self>,
+        request: &Request<Incoming>,
+        channel: &(Peers, Meter),
+    ) -> Reply {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             let mut reply = reply(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD\n");
             reply.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("a valid value"));
@@ -71,6 +85,7 @@ impl Shared {
             "/metrics" => self.scrape(channel),
             "/v1/nodes" => self.nodes(None),
             "/v1/diagnoses" => in_json(&*self.analysis.latest()),
+            "/v1/gate/strict" => self.show_gate(request.uri().query().unwrap_or_default()).await,
             "/v1/flows" => self.show_flows(request.uri().query().unwrap_or_default()),
             "/v1/plan" => match self.show_plan(request.uri().query().unwrap_or_default()) {
                 Ok(plan) => reply(StatusCode::OK, JSON, plan),
@@ -148,7 +163,7 @@ fn in_json(told: &impl Serialize) -> Reply {
     }
 }
 
-fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
+pub(super) fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();

@@ -19,6 +19,7 @@ pub(super) fn discovery(config: &ControllerConfig) -> discovery::Settings {
         ambient_namespace: config.ambient_namespace.clone(),
         plain_namespace: config.plain_namespace.clone(),
         services: config.services.iter().enumerate().map(selection).collect(),
+        pods_of: config.gate.namespaces.clone(),
         istio_namespace: config.istio.namespace.clone(),
         istiod: Name::new(&config.istio.namespace, &config.istio.service),
         coredns: Name::new(&config.coredns.namespace, &config.coredns.name),

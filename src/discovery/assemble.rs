@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::cluster::{Agent, Cluster, Endpoint, Finding, FindingReason, Labels, Pod, Service};
+use crate::cluster::{
+    Agent, Cluster, Endpoint, Finding, FindingReason, Labels, NamespacePods, Pod, Service, Webhook,
+};
 use crate::discovery::choose::{Chosen, ChosenPort, choose, reference};
 use crate::discovery::endpoints;
 use crate::discovery::enrolment::{self, GATEWAY_NAME, USE_WAYPOINT, USE_WAYPOINT_NAMESPACE};
@@ -40,6 +42,8 @@ pub fn assemble(seen: &Seen, settings: &Settings) -> Assembled {
         ports.iter().filter_map(|port| waypoint(seen, port)).map(|(place, _)| place).collect();
     let room = settings.limits.namespaces.saturating_sub(namespaces.len());
     namespaces.extend(waypoints.difference(&namespaces.clone()).take(room).cloned());
+    // The gate asks for them, whatever else is called.
+    namespaces.extend(settings.pods_of.iter().cloned());
     let services = services(seen, settings, ports, &mut findings);
     let peer_authentications = peer_authentications(seen, &mut findings);
     forbidden(seen, settings, &mut findings);
@@ -53,6 +57,8 @@ pub fn assemble(seen: &Seen, settings: &Settings) -> Assembled {
         ztunnels: ztunnels(seen),
         controllers: endpoints::controllers(&seen.controllers),
         daemon_sets: by_name(&seen.daemon_sets),
+        pods: pods(seen),
+        webhooks: webhooks(seen),
         peer_authentications,
         findings: bounded(findings, settings.limits.findings),
     };
@@ -177,6 +183,30 @@ fn ztunnels(seen: &Seen) -> BTreeMap<String, IpAddr> {
     let mut pods: Vec<&Pod> = seen.ztunnels.objects().values().map(|pod| &pod.pod).collect();
     pods.sort_by_key(|pod| pod.ready);
     pods.into_iter().map(|pod| (pod.node.clone(), pod.ip)).collect()
+}
+
+/// The pods of each namespace that was listed.
+fn pods(seen: &Seen) -> BTreeMap<String, NamespacePods> {
+    let listed = seen.pods.iter().filter(|(_, is)| is.health.standing == Standing::Listed);
+    let counted = listed.map(|(namespace, watched)| {
+        let mut pods = NamespacePods::default();
+        for pod in watched.objects().values() {
+            pods.add(&placed(seen, pod), pod.host_network);
+        }
+        (namespace.clone(), pods)
+    });
+    counted.collect()
+}
+
+/// Both kinds of webhooks, when both were listed.
+fn webhooks(seen: &Seen) -> Option<Vec<Webhook>> {
+    let both = [&seen.validating, &seen.mutating];
+    if both.iter().any(|it| it.health.standing != Standing::Listed) {
+        return None;
+    }
+    let all = both.into_iter().flat_map(|watched| watched.objects().values().flatten().cloned());
+    let all: BTreeSet<Webhook> = all.collect();
+    Some(all.into_iter().collect())
 }
 
 fn peer_authentications(

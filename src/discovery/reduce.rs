@@ -18,6 +18,8 @@ pub struct PodSeen {
     pub pod: Pod,
     /// On the host's network or with a sidecar: never captured.
     pub excluded: bool,
+    /// On the host's network.
+    pub host_network: bool,
     /// `metadata.uid`.
     pub uid: Option<String>,
 }
@@ -77,8 +79,9 @@ pub fn pod(object: core::Pod) -> Option<PodSeen> {
         actual: enrolment::actual(annotations.get(REDIRECTION).map(String::as_str)),
         waypoint: None,
     };
-    let excluded = spec.host_network == Some(true) || annotations.contains_key(SIDECAR);
-    Some(PodSeen { pod, excluded, uid: metadata.uid })
+    let host_network = spec.host_network == Some(true);
+    let excluded = host_network || annotations.contains_key(SIDECAR);
+    Some(PodSeen { pod, excluded, host_network, uid: metadata.uid })
 }
 
 /// How far a DaemonSet of the data plane got; `None` for any other.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::cluster::mtls::PeerAuthentication;
-use crate::cluster::{DaemonSet, Finding, Namespace, Node};
+use crate::cluster::{DaemonSet, Finding, Namespace, Node, Webhook};
 use crate::discovery::reduce::{PodSeen, Slice};
 use crate::discovery::service::ServiceSeen;
 use crate::discovery::settings::Settings;
@@ -35,6 +35,10 @@ pub struct Seen {
     pub ztunnels: Watched<PodSeen>,
     /// The data plane's DaemonSets.
     pub daemon_sets: Watched<DaemonSet>,
+    /// Services behind ValidatingWebhookConfigurations.
+    pub validating: Watched<Vec<Webhook>>,
+    /// Services behind MutatingWebhookConfigurations.
+    pub mutating: Watched<Vec<Webhook>>,
     /// PeerAuthentications, and what is wrong with those that cannot be read.
     pub peer_authentications: Watched<Result<PeerAuthentication, Box<Finding>>>,
 }
@@ -99,6 +103,8 @@ impl Seen {
             one(name("endpointslices", plain), &self.controllers),
             one(name("pods", istio), &self.ztunnels),
             one(name("daemonsets", istio), &self.daemon_sets),
+            one(name("validatingwebhookconfigurations", None), &self.validating),
+            one(name("mutatingwebhookconfigurations", None), &self.mutating),
             one(name("peerauthentications", None), &self.peer_authentications),
         ];
         all.extend(self.agents.iter().map(|(at, is)| one(name("pods", Some(at)), is)));

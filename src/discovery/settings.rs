@@ -16,6 +16,8 @@ pub struct Settings {
     pub namespaces: Vec<String>,
     /// Services that are called although their annotation does not ask for it.
     pub services: Vec<Selection>,
+    /// Namespaces whose pods are watched although none of their Services is called.
+    pub pods_of: Vec<String>,
     /// Where ztunnel and istio-cni are.
     pub istio_namespace: String,
     /// istiod's Service; its port 15012 is meant.
@@ -110,6 +112,7 @@ impl Default for Settings {
             plain_namespace: "meshprobe-plain".to_owned(),
             namespaces: Vec::new(),
             services: Vec::new(),
+            pods_of: Vec::new(),
             istio_namespace: "istio-system".to_owned(),
             istiod: Name::new("istio-system", "istiod"),
             coredns: Name::new("kube-system", "kube-dns"),

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -17,6 +20,7 @@ use crate::discovery::service::{ServiceSeen, any_service, service};
 use crate::discovery::settings::{Name, Settings};
 use crate::discovery::watch::{Board, Place, Source, run};
 use crate::discovery::watched::Watched;
+use crate::discovery::webhook;
 
 /// Selects meshprobe's agents.
 const AGENTS: &str = "app.kubernetes.io/name=meshprobe,app.kubernetes.io/component=agent";
@@ -39,6 +43,7 @@ impl Sources {
     pub(super) fn start(&self, tasks: &mut JoinSet<()>) {
         self.cluster_wide(tasks);
         self.data_plane(tasks);
+        self.webhooks(tasks);
         let settings = &self.settings;
         let agents = [&settings.ambient_namespace, &settings.plain_namespace];
         for namespace in agents {
@@ -124,6 +129,29 @@ impl Sources {
             place: Box::new(|seen| Some(&mut seen.daemon_sets)),
         };
         tasks.spawn(run(daemon_sets, Arc::clone(&self.board)));
+    }
+
+    fn webhooks(&self, tasks: &mut JoinSet<()>) {
+        let validating = Source {
+            api: Api::<ValidatingWebhookConfiguration>::all(self.client.0.clone()),
+            name: "validatingwebhookconfigurations".to_owned(),
+            labels: None,
+            fields: None,
+            optional: true,
+            reduce: Box::new(webhook::validating),
+            place: Box::new(|seen| Some(&mut seen.validating)),
+        };
+        tasks.spawn(run(validating, Arc::clone(&self.board)));
+        let mutating = Source {
+            api: Api::<MutatingWebhookConfiguration>::all(self.client.0.clone()),
+            name: "mutatingwebhookconfigurations".to_owned(),
+            labels: None,
+            fields: None,
+            optional: true,
+            reduce: Box::new(webhook::mutating),
+            place: Box::new(|seen| Some(&mut seen.mutating)),
+        };
+        tasks.spawn(run(mutating, Arc::clone(&self.board)));
     }
 
     fn services(&self, scope: Option<String>, tasks: &mut JoinSet<()>) {

@@ -14,7 +14,7 @@ use crate::metrics::{Exposition, counter, gauge, names};
 use crate::target::Vantage;
 
 /// The metrics of one controller.
-pub struct ControllerMetrics(Registry<Key, Cells>);
+pub struct ControllerMetrics(pub(super) Registry<Key, Cells>);
 
 /// The fleet at the time of a scrape.
 #[derive(Debug)]

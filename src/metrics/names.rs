@@ -56,6 +56,13 @@ pub(super) const DIAGNOSES_OPENED: &str = "meshprobe_diagnosis_opened_total";
 pub(super) const DIAGNOSES_CLOSED: &str = "meshprobe_diagnosis_closed_total";
 pub(super) const FLOWS_PULLED: &str = "meshprobe_controller_flow_pulls_total";
 pub(super) const CONNECTIONS: &str = "meshprobe_controller_connections_total";
+pub(super) const GATE_RESULT: &str = "meshprobe_gate_result";
+pub(super) const GATE_CHECK: &str = "meshprobe_gate_check";
+pub(super) const GATE_MISSING: &str = "meshprobe_gate_attempts_missing";
+pub(super) const GATE_CALLERS: &str = "meshprobe_gate_plaintext_callers";
+pub(super) const GATE_REVERT: &str = "meshprobe_gate_revert_recommended";
+pub(super) const GATE_EVALUATED: &str = "meshprobe_gate_evaluated_timestamp_seconds";
+pub(super) const GATE_WEBHOOKS: &str = "meshprobe_gate_webhooks_total";
 
 /// What a metric is to Prometheus.
 #[derive(Debug, Clone, Copy)]
@@ -168,6 +175,13 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
         Kind::Counter,
         "Connections to the control channel, by result: accepted, failed, refused.",
     ),
+    (GATE_RESULT, Kind::Gauge, "Whether the gate came out so."),
+    (GATE_CHECK, Kind::Gauge, "Whether a check of the gate came out so."),
+    (GATE_MISSING, Kind::Gauge, "Attempts that the node still needs that needs most."),
+    (GATE_CALLERS, Kind::Gauge, "Workloads that call in plaintext and are no probers."),
+    (GATE_REVERT, Kind::Gauge, "Whether it is recommended to take STRICT back."),
+    (GATE_EVALUATED, Kind::Gauge, "When the gate was last judged."),
+    (GATE_WEBHOOKS, Kind::Counter, "Webhooks that were answered, by HTTP status."),
 ];
 
 /// Where `name` stands in the table.

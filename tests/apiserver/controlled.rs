@@ -23,9 +23,9 @@ use super::objects::{apply, peer_authentication};
 use super::support::{Daemon, eventually, fetch, free_port, temp_dir, write_file};
 
 /// How long a change may take from the API server to an agent on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const PLAIN: &str = "/v1/plan?node=node-0&vantage=plain&pod=meshprobe-agent-0";
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const PLAIN: &str = "/v1/plan?node=node-0&vantage=plain&pod=meshprobe-agent-0";
 const AMBIENT: &str = "/v1/plan?node=node-0&vantage=ambient&pod=meshprobe-agent-0";
 
 /// A controller as the chart runs it, on loopback.
@@ -70,10 +70,14 @@ impl Controlled {
         body
     }
 
-    async fn dial(&self, secret: &str) -> Result<Peer, Fault> {
+    pub(crate) async fn dial(&self, secret: &str) -> Result<Peer, Fault> {
         let key = Key::load(&write_file(&self.dir, "dialled-with", secret)).expect("a key");
         let deadline = Instant::now() + PATIENCE;
         Dialer::new().expect("loopback").dial(self.channel, Some(&key), deadline).await
+    }
+
+    pub(crate) fn api(&self) -> SocketAddr {
+        self.api
     }
 
     /// What `--server` takes.

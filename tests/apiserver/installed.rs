@@ -134,6 +134,8 @@ async fn the_controller_may_do_what_it_does_and_nothing_else() {
         ("discovery.k8s.io/endpointslices", "list watch"),
         ("apps/daemonsets", "list watch"),
         ("security.istio.io/peerauthentications", "list watch"),
+        ("admissionregistration.k8s.io/mutatingwebhookconfigurations", "list watch"),
+        ("admissionregistration.k8s.io/validatingwebhookconfigurations", "list watch"),
         ("events.k8s.io/events", "create get patch"),
     ] {
         expected.extend(verbs.split(' ').map(|verb| format!("{verb} {resource}")));

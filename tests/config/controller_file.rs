@@ -60,6 +60,7 @@ services:
 topology: { peers: 0, full_mesh_up_to: 65 }
 probes: { interval: 1ms, grace: forever }
 budgets: { csr_per_second: -1 }
+gate: { objective: 1, quiet: 1s, namespaces: [default, No] }
 colour: red
 ";
     let mistakes = read(text).expect_err("much is wrong");
@@ -79,12 +80,15 @@ colour: red
         ("12:21: probes.interval:", "1s to 1h"),
         ("12:33: probes.grace:", "is not a duration"),
         ("13:28: budgets.csr_per_second:", "from 0 to 1000000"),
-        ("14:1: colour", "is not a known key"),
+        ("14:20: gate.objective:", "from 0.5 to 0.999999"),
+        ("14:30: gate.quiet:", "10s to 168h"),
+        ("14:56: gate.namespaces[1]:", "a name of Kubernetes"),
+        ("15:1: colour", "is not a known key"),
     ] {
         let told = mistakes.iter().find(|told| told.starts_with(place));
         assert!(told.is_some_and(|told| told.contains(part)), "{place} {part}: {mistakes:#?}");
     }
-    assert_eq!(mistakes.len(), 16, "{mistakes:#?}");
+    assert_eq!(mistakes.len(), 19, "{mistakes:#?}");
 }
 
 #[test]

@@ -55,5 +55,11 @@ budgets:                              # of the whole fleet, divided over the age
   xds_per_second: {{ .budgets.xdsPerSecond }}
   dns_per_second: {{ .budgets.dnsPerSecond }}
   requests_per_second: {{ .budgets.requestsPerSecond }}
+
+gate:                                 # what `meshprobe gate strict` takes for enough
+  objective: {{ .gate.objective }}
+  confidence: {{ .gate.confidence }}
+  quiet: {{ .gate.quiet }}
+  namespaces: {{ .gate.namespaces | toJson }}
 {{- end }}
 {{ end }}
