@@ -15,8 +15,7 @@ use crate::observation::{Expected, Observation, Verdicts};
 /// Steps that are remembered of a path.
 const RECENT: usize = 6;
 
-/// What one telling added: inconclusive, met and violated, of attempts that began at `second` and
-/// `millisecond` at the earliest.
+/// What one telling added: attempts that began at `second` and `millisecond` at the earliest.
 #[derive(Debug, Clone, Copy, Default)]
 struct Step {
     second: u32,
