@@ -9,11 +9,13 @@ pub mod board;
 pub mod ca;
 pub mod cell;
 mod conditions;
+mod diagnosing;
 pub mod dns;
 pub mod fault;
 pub mod istiod;
 mod mesh;
 mod names;
+mod picture;
 mod plan;
 mod port;
 mod screen;
@@ -28,7 +30,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempt;
@@ -36,6 +38,8 @@ use crate::flow::FleetFlows;
 pub use blame::{blame, replica_name};
 use board::{Board, Finding, Totals};
 use cell::Cell;
+use diagnosing::Diagnosing;
+pub use diagnosing::Named;
 use fault::Fault;
 use mesh::Mesh;
 use screen::Screen;
@@ -43,6 +47,8 @@ use signature::Sight;
 
 /// How often the live table is drawn again.
 const FRAME: Duration = Duration::from_millis(250);
+/// How often what is wrong is concluded from what was seen.
+const LOOK: Duration = Duration::from_millis(500);
 /// Attempts that wait to be shown; the lab reads them as they come.
 const WAITING: usize = 65_536;
 
@@ -83,6 +89,10 @@ pub struct Report {
     pub flows: FleetFlows,
     /// The namespaces of probers.
     pub own_namespaces: BTreeSet<String>,
+    /// Every component that was ever named as broken, in that order.
+    pub named: Vec<Named>,
+    /// What was broken at the end.
+    pub diagnosed: crate::diagnosis::Report,
 }
 
 impl Report {
@@ -121,9 +131,12 @@ pub async fn run(
     let mesh = Mesh::start(&options, sender).await?;
     let mut screen = Screen::new(options.terminal);
     screen.open(&mesh.opening(options.export.as_deref()), out)?;
+    let mut diagnosing = Diagnosing::new(options.nodes, mesh.layout());
     let mut board =
         Board::new(mesh.cells(), options.faults.clone(), mesh.layout(), mesh.longest_attempt());
-    let ended = watch(&options, &mesh, &stop, &mut events, &mut board, &mut screen, out).await;
+    let mut seen = Seen { board: &mut board, diagnosing: &mut diagnosing };
+    let ended = watch(&options, &mesh, &stop, &mut events, &mut seen, &mut screen, out).await;
+    let (named, diagnosed) = diagnosing.end();
     let (flows, own_namespaces) = (mesh.flows(), mesh.own_namespaces());
     mesh.stop().await;
     ended?;
@@ -133,6 +146,8 @@ pub async fn run(
         strays: board.strays(),
         flows,
         own_namespaces,
+        named,
+        diagnosed,
     };
     screen.close(&board, &report, out)?;
     Ok(report)
@@ -152,18 +167,26 @@ fn is_there(fault: &Fault, at: Duration) -> bool {
     fault.start <= at && fault.duration.is_none_or(|duration| at < fault.start + duration)
 }
 
+/// Who looks at attempts.
+struct Seen<'a> {
+    board: &'a mut Board,
+    diagnosing: &'a mut Diagnosing,
+}
+
 async fn watch(
     options: &Options,
     mesh: &Mesh,
     stop: &CancellationToken,
     events: &mut mpsc::Receiver<Event>,
-    board: &mut Board,
+    Seen { board, diagnosing }: &mut Seen<'_>,
     screen: &mut Screen,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let began = mesh.began();
     let mut moments = moments(&options.faults).into_iter().peekable();
     let mut frames = tokio::time::interval(FRAME);
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut end = options.duration;
     let mut settled = options.settle.is_none();
     loop {
@@ -185,8 +208,13 @@ async fn watch(
                 screen.announce(at, &there, out)?;
             }
             Some(Event { cell, attempt, at }) = events.recv() => {
+                diagnosing.hear(&cell, &attempt);
                 let change = board.note(cell, &attempt, at.saturating_duration_since(began));
                 screen.note(&cell, &attempt, change, out)?;
+            }
+            _ = looks.tick() => {
+                let changes = diagnosing.conclude(began.elapsed());
+                screen.diagnose(diagnosing.report(), &changes, out)?;
             }
             _ = frames.tick() => {
                 screen.draw(board, out)?;

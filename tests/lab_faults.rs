@@ -1,5 +1,5 @@
 //! Every fault that the lab can make, held against the signature table: the cells that it says
-//! turn, as it says, and no other.
+//! turn, as it says, and no other. The component that stands for it is accused, and no other.
 #![cfg(feature = "lab")]
 
 use std::collections::BTreeSet;
@@ -34,6 +34,15 @@ fn turns_what_the_table_says(fault: &str) {
     let shown = String::from_utf8(shown).expect("UTF-8");
     assert!(report.is_as_stated(), "{shown}");
     assert!(!report.findings[0].as_stated.is_empty(), "{shown}");
+    // What was ever accused, our own agents left out: a busy machine starves them.
+    let (component, word) = lab::blame(&fault);
+    let of_mesh = |name: &str| !name.starts_with("agent/");
+    let named = report.named.iter().map(|named| named.component.as_str());
+    let named: Vec<&str> = named.filter(|name| of_mesh(name)).collect();
+    assert_eq!(named, [component.as_str()], "{shown}");
+    let last = report.diagnosed.diagnoses.iter().find(|it| of_mesh(&it.component));
+    let last = last.map(|it| (it.component.as_str(), it.fault));
+    assert_eq!(last, Some((component.as_str(), word)), "{shown}");
 }
 
 macro_rules! faults {

@@ -156,7 +156,11 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         let work = move || working.analysis.conclude(&described);
         match tokio::task::spawn_blocking(work).await {
             Ok(conclusion) => {
-                shared.metrics.incidents(&conclusion.changes);
+                for change in &conclusion.changes {
+                    let (Change::Opened(it) | Change::Closed(it)) = change;
+                    let opened = matches!(change, Change::Opened(_));
+                    shared.metrics.incident(&it.component, &it.fault, opened);
+                }
                 shared.analysis.announce(
                     &conclusion.changes,
                     &snapshot.cluster,

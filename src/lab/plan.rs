@@ -151,7 +151,7 @@ mesh:
 }
 
 /// The node that a cell's targets are on.
-fn destination(cell: &Cell, layout: &Layout) -> Option<Node> {
+pub(super) fn destination(cell: &Cell, layout: &Layout) -> Option<Node> {
     match cell.row {
         Row::AmbientCapture | Row::PlainCapture | Row::AmbientOwnHbone | Row::PlainZtunnel => {
             Some(cell.from)

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::attempt::Attempt;
+use crate::diagnosis;
+use crate::incident;
 use crate::lab::Report;
 use crate::lab::board::{Board, Change};
 use crate::lab::cell::Cell;
@@ -20,12 +22,14 @@ pub(super) struct Screen {
     drawn: usize,
     /// What is broken now, in words.
     broken: String,
+    /// What diagnosis says of it.
+    diagnosed: String,
 }
 
 impl Screen {
     /// A screen of `terminal`'s columns and lines, or plain lines without one.
     pub(super) fn new(terminal: Option<(usize, usize)>) -> Self {
-        Self { terminal, drawn: 0, broken: String::new() }
+        Self { terminal, drawn: 0, broken: String::new(), diagnosed: String::new() }
     }
 
     pub(super) fn open(&mut self, opening: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -50,6 +54,26 @@ impl Screen {
         out.flush()
     }
 
+    /// What diagnosis makes of it; plain output: a line for each incident that opens or ends.
+    pub(super) fn diagnose(
+        &mut self,
+        report: &diagnosis::Report,
+        changes: &[incident::Change],
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        self.diagnosed = match report.diagnoses.first() {
+            None => String::new(),
+            Some(_) => format!("diagnosis: {}", table::diagnoses(report)),
+        };
+        if self.terminal.is_some() {
+            return Ok(());
+        }
+        for change in changes {
+            writeln!(out, "{}", table::incident(change))?;
+        }
+        out.flush()
+    }
+
     /// Plain output: one line for each cell whose verdict changed.
     pub(super) fn note(
         &mut self,
@@ -70,6 +94,9 @@ impl Screen {
         let mut lines = table::lines(board, columns);
         // The blank line below the headline is the place for what is broken.
         lines[1] = self.broken.chars().take(columns).collect();
+        if !self.diagnosed.is_empty() {
+            lines.insert(0, self.diagnosed.chars().take(columns).collect());
+        }
         // The line below the table belongs to the cursor.
         let shown = lines.len().min(rows.saturating_sub(1));
         // A window made narrower cuts the lines instead of wrapping them.
@@ -106,6 +133,9 @@ impl Screen {
         }
         if !report.strays.is_empty() {
             writeln!(out, "{}", table::strays(&report.strays))?;
+        }
+        if !report.diagnosed.diagnoses.is_empty() {
+            writeln!(out, "diagnosis: {}", table::diagnoses(&report.diagnosed))?;
         }
         for pair in report.flows.plaintext_of_users(&report.own_namespaces) {
             writeln!(out, "{}", table::caller(pair))?;

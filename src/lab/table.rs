@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::diagnosis::{Diagnosis, Report};
 use crate::expectation::Verdict;
 use crate::failure::Failure;
 use crate::flow::FlowPair;
+use crate::incident;
 use crate::lab::board::{Board, Finding, State};
 use crate::lab::cell::{Cell, Node, Row, To};
 use crate::lab::signature::Sight;
@@ -15,6 +17,28 @@ use crate::lab::signature::Sight;
 const MOST_COLUMNS: usize = 8;
 /// Cells that a finding names before it only counts.
 const MOST_NAMED: usize = 12;
+
+/// What is broken, the surest first.
+pub(super) fn diagnoses(report: &Report) -> String {
+    let one = |it: &Diagnosis| {
+        format!("{} is {} ({:.0} % sure)", it.component, it.fault, it.confidence * 100.0)
+    };
+    report.diagnoses.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// An incident that opened or ended.
+pub(super) fn incident(change: &incident::Change) -> String {
+    match change {
+        incident::Change::Opened(it) => format!(
+            "! diagnosis: {} is {} ({:.0} % sure): {}",
+            it.component,
+            it.fault,
+            it.confidence * 100.0,
+            it.summary
+        ),
+        incident::Change::Closed(it) => format!("√ diagnosis: {} is whole again", it.component),
+    }
+}
 
 /// The whole table, headline first, one line each, cut to `width` columns.
 pub(super) fn lines(board: &Board, width: usize) -> Vec<String> {

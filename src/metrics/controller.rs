@@ -8,7 +8,6 @@ use metrics::{Key, Label};
 use metrics_util::registry::Registry;
 
 use crate::cluster::FindingReason;
-use crate::incident::Change;
 use crate::metrics::cells::Cells;
 use crate::metrics::{Exposition, counter, gauge, names};
 use crate::target::Vantage;
@@ -103,26 +102,20 @@ impl ControllerMetrics {
         counter(&self.0, &labelled(names::FLOWS_PULLED, "result", result)).increment(1);
     }
 
-    /// Incidents opened or ended.
-    pub fn incidents(&self, changes: &[Change]) {
-        for change in changes {
-            let (name, incident) = match change {
-                Change::Opened(incident) => (names::DIAGNOSES_OPENED, incident),
-                Change::Closed(incident) => (names::DIAGNOSES_CLOSED, incident),
-            };
-            // Kinds and faults are closed words; names of components are not.
-            let kind = incident.component.split('/').next().unwrap_or_default().to_owned();
-            let labels = vec![
-                Label::new("component_kind", kind.clone()),
-                Label::new("fault", incident.fault.clone()),
-            ];
-            counter(&self.0, &Key::from_parts(name, labels)).increment(1);
-            let active =
-                Key::from_parts(names::DIAGNOSES_ACTIVE, vec![Label::new("component_kind", kind)]);
-            match change {
-                Change::Opened(_) => gauge(&self.0, &active).increment(1.0),
-                Change::Closed(_) => gauge(&self.0, &active).decrement(1.0),
-            }
+    /// An incident of `component` was opened, or is over.
+    pub fn incident(&self, component: &str, fault: &str, opened: bool) {
+        // Kinds and faults are closed words; names of components are not.
+        let kind = component.split('/').next().unwrap_or_default().to_owned();
+        let labels =
+            vec![Label::new("component_kind", kind.clone()), Label::new("fault", fault.to_owned())];
+        let name = if opened { names::DIAGNOSES_OPENED } else { names::DIAGNOSES_CLOSED };
+        counter(&self.0, &Key::from_parts(name, labels)).increment(1);
+        let kind = vec![Label::new("component_kind", kind)];
+        let active = gauge(&self.0, &Key::from_parts(names::DIAGNOSES_ACTIVE, kind));
+        if opened {
+            active.increment(1.0);
+        } else {
+            active.decrement(1.0);
         }
     }
 

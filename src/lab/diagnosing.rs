@@ -1,0 +1,74 @@
+//! The lab's own analyst: hears every attempt, and says what is broken as a controller would.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::analysis::Analyst;
+use crate::attempt::Attempt;
+use crate::diagnosis::{Report, Topology};
+use crate::incident::Change;
+use crate::lab::cell::Cell;
+use crate::lab::picture;
+use crate::lab::signature::Layout;
+
+/// What was named as broken, and when first.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// The component.
+    pub component: String,
+    /// How it was said to be broken when it was named first.
+    pub fault: String,
+    /// After the start of the lab.
+    pub at: Duration,
+}
+
+/// An analyst of a lab.
+#[derive(Debug)]
+pub(super) struct Diagnosing {
+    analyst: Analyst,
+    topology: Topology,
+    layout: Layout,
+    report: Report,
+    named: Vec<Named>,
+}
+
+impl Diagnosing {
+    pub(super) fn new(nodes: u16, layout: Layout) -> Self {
+        Self {
+            analyst: Analyst::new(OffsetDateTime::now_utc()),
+            topology: picture::topology(nodes, &layout),
+            layout,
+            report: Report::default(),
+            named: Vec::new(),
+        }
+    }
+
+    pub(super) fn hear(&mut self, cell: &Cell, attempt: &Attempt) {
+        let observation = picture::observation(cell, attempt, &self.layout);
+        self.analyst.hear([&observation], OffsetDateTime::now_utc());
+    }
+
+    /// What began and ended since the last time, `at` this time after the start.
+    pub(super) fn conclude(&mut self, at: Duration) -> Vec<Change> {
+        let conclusion = self.analyst.conclude(&self.topology, OffsetDateTime::now_utc());
+        for diagnosis in &conclusion.report.diagnoses {
+            if self.named.iter().all(|named| named.component != diagnosis.component) {
+                let (component, fault) = (diagnosis.component.clone(), diagnosis.fault.to_string());
+                self.named.push(Named { component, fault, at });
+            }
+        }
+        self.report = conclusion.report;
+        conclusion.changes
+    }
+
+    /// What is broken now.
+    pub(super) fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Everything that was ever named, and the last report.
+    pub(super) fn end(self) -> (Vec<Named>, Report) {
+        (self.named, self.report)
+    }
+}
