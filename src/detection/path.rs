@@ -56,7 +56,7 @@ pub(super) struct State {
     pub(super) failing: Option<Box<Open>>,
     pub(super) slow: Option<Box<Open>>,
     /// Failures of the newest window with any, by reason; nothing while nothing fails.
-    reasons: Option<Box<BTreeMap<Reason, u64>>>,
+    reasons: Box<[(Reason, u64)]>,
     /// When it was told last, milliseconds since 1970.
     pub(super) told: u64,
 }
@@ -76,7 +76,7 @@ impl State {
             recent: [Step::default(); RECENT],
             failing: None,
             slow: None,
-            reasons: None,
+            reasons: Box::default(),
             told: 0,
         }
     }
@@ -97,12 +97,12 @@ impl State {
         }
         self.remember(at, news);
         if news.violated > 0 || news.inconclusive > 0 {
-            self.reasons = Some(Box::new(observation.reasons.clone()));
+            self.reasons = observation.reasons.iter().map(|(reason, it)| (*reason, *it)).collect();
         } else if self.recent.iter().all(|step| step.violated == 0 && step.inconclusive == 0)
             && self.failing.is_none()
             && !self.hard.is_alive()
         {
-            self.reasons = None;
+            self.reasons = Box::default();
         }
         let failing = self.judge_failures(at, (news.met.into(), news.violated.into()));
         // How fast a denial is says nothing.
@@ -150,7 +150,8 @@ impl State {
                 }
             }
             Change::Closed => {
-                (self.hard, self.loss, self.reasons) = (Run::default(), Run::default(), None);
+                (self.hard, self.loss) = (Run::default(), Run::default());
+                self.reasons = Box::default();
                 if self.failing.take().is_some_and(|open| open.is_hard()) {
                     self.failing_background.discard();
                 }
@@ -253,7 +254,7 @@ impl State {
 
     /// Failures by reason, as they were told last.
     pub(super) fn reasons(&self) -> BTreeMap<Reason, u64> {
-        self.reasons.as_deref().cloned().unwrap_or_default()
+        self.reasons.iter().copied().collect()
     }
 
     /// The share of failures that it is expected to have when nothing is wrong.
