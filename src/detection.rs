@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::failure::Reason;
 use crate::observation::{Expected, Observation, Verdicts};
 use crate::target::{ProbeKind, Vantage, Via};
 pub use alarm::{Alarm, Symptom};
@@ -207,7 +208,7 @@ fn observation(
     (began, now): (OffsetDateTime, OffsetDateTime),
 ) -> Observation {
     let asked = &state.asked;
-    let failed = verdicts.violated > 0 || verdicts.inconclusive > 0;
+    let failed = verdicts.violated.saturating_add(verdicts.inconclusive);
     Observation {
         source_node: node.to_string(),
         vantage,
@@ -221,10 +222,30 @@ fn observation(
         window_seconds: (now - began).whole_seconds().max(0) as u64,
         attempts: verdicts.total(),
         verdicts,
-        reasons: if failed { state.reasons() } else { BTreeMap::new() },
+        reasons: shared_out(&state.reasons(), failed),
         latency_seconds: None,
         digest: None,
     }
+}
+
+/// `reasons`, of which only the newest are remembered, in their proportions as the reasons of so
+/// many failures.
+fn shared_out(reasons: &BTreeMap<Reason, u64>, failures: u64) -> BTreeMap<Reason, u64> {
+    let told: u64 = reasons.values().sum();
+    let mut left = failures;
+    let mut shares = BTreeMap::new();
+    for (reason, count) in reasons {
+        let share = (*count as f64 / told.max(1) as f64 * failures as f64).round() as u64;
+        let share = share.max(1).min(left);
+        if share > 0 {
+            shares.insert(*reason, share);
+        }
+        left -= share;
+    }
+    if let Some((_, most)) = shares.iter_mut().max_by_key(|(_, count)| **count) {
+        *most += left;
+    }
+    shares
 }
 
 fn milliseconds(at: OffsetDateTime) -> u64 {

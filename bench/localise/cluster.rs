@@ -1,274 +1,215 @@
-//! A simulated cluster: who asks whom, and what is seen while something is broken.
+//! A simulated cluster: who probes what, and what is seen of it.
 
-use std::collections::BTreeMap;
-
-use meshprobe::diagnosis::{Endpoint, Node, Pod, Service, Topology};
+use meshprobe::diagnosis::Topology;
 use meshprobe::failure::Reason;
-use meshprobe::observation::{Expected, Observation, Verdicts};
+use meshprobe::observation::{Expected, Observation};
 use meshprobe::target::{ProbeKind, Vantage, Via};
 use meshprobe::topology;
-use time::OffsetDateTime;
+use serde_json::json;
 
-use super::faults::Fault;
-use super::random::Random;
+use crate::faults::{Fault, Sight};
+use crate::random::Random;
 
-const ATTEMPTS: u64 = 12;
-const BACKGROUND: f64 = 1e-4;
 const PEERS: usize = 10;
-const ZONES: usize = 4;
-const SERVICES: usize = 6;
-const ENDPOINTS: usize = 3;
+const ZONES: usize = 3;
+const SERVICES: usize = 12;
+/// Attempts that fail though nothing is broken.
+const BACKGROUND: f64 = 1e-4;
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum What {
+pub enum Ask {
     Peer,
     Strict,
-    Held,
-    Large,
     Underlay,
+    Hbone,
     Certificate,
-    Coredns(usize),
+    Service(usize),
+    CorednsPod(usize),
     Names,
-    Istiod(Option<usize>),
-    /// A service, and which endpoint if it is not asked by its address.
-    Service(usize, Option<usize>),
+    IstiodPod(usize),
+    Istiod,
     Capture,
     OwnHbone,
-    Ztunnel,
+    Readiness,
 }
 
-/// One path.
+/// One probe's way.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Path {
-    pub(crate) source: usize,
-    pub(crate) ambient: bool,
-    /// Whether it goes by HBONE from outside.
-    pub(crate) tunnel: bool,
-    pub(crate) what: What,
-    pub(crate) far: Option<usize>,
+pub struct Way {
+    pub from: usize,
+    pub vantage: Vantage,
+    pub ask: Ask,
+    pub to: Option<usize>,
 }
 
-pub(crate) struct Cluster {
-    pub(crate) nodes: Vec<String>,
-    pub(crate) zone_of: Vec<usize>,
-    pub(crate) coredns: Vec<usize>,
-    pub(crate) istiod: Vec<usize>,
-    /// Nodes of each service's pods.
-    pub(crate) services: Vec<Vec<usize>>,
-    pub(crate) paths: Vec<Path>,
-    pub(crate) topology: Topology,
-}
-
-pub(crate) fn zone_name(zone: usize) -> String {
-    format!("zone-{zone}")
-}
-
-pub(crate) fn service_name(service: usize) -> String {
-    format!("shop/service-{service}")
+pub struct Cluster {
+    pub nodes: Vec<String>,
+    pub zones: Vec<usize>,
+    pub coredns: Vec<usize>,
+    pub istiod: Vec<usize>,
+    /// Nodes of each Service's pods; those with an even number are in the mesh.
+    pub services: Vec<Vec<usize>>,
+    pub topology: Topology,
+    ways: Vec<Way>,
 }
 
 impl Cluster {
-    pub(crate) fn new(count: usize) -> Self {
+    pub fn new(count: usize) -> Self {
         let nodes: Vec<String> = (0..count).map(|n| format!("node-{n:04}")).collect();
-        let zone_of: Vec<usize> = (0..count).map(|n| n % ZONES).collect();
-        let replicas = (count / 100).clamp(2, 8);
-        let coredns: Vec<usize> = (0..replicas).map(|n| (n * 7 + 1) % count).collect();
-        let istiod = vec![3 % count, count / 2];
+        let zones: Vec<usize> = (0..count).map(|n| n % ZONES).collect();
+        let coredns: Vec<usize> = (0..4).map(|pod| (7 + pod * 23) % count).collect();
+        let istiod: Vec<usize> = (0..3).map(|pod| (11 + pod * 31) % count).collect();
         let services: Vec<Vec<usize>> = (0..SERVICES)
-            .map(|s| {
-                (0..ENDPOINTS).map(|e| (s * 13 + e * (count / ENDPOINTS) + 5) % count).collect()
-            })
+            .map(|s| (0..1 + s % 3).map(|pod| (s * 5 + pod * 29 + 3) % count).collect())
             .collect();
-        let topology = described(&nodes, &zone_of, &coredns, &istiod, &services);
+        let pod = |kind: &str, list: &[usize]| -> Vec<serde_json::Value> {
+            let named = list.iter().enumerate();
+            named
+                .map(|(pod, node)| json!({"pod": format!("{kind}-{pod}"), "node": nodes[*node]}))
+                .collect()
+        };
+        let topology = json!({
+            "nodes": (0..count).map(|n| json!({"name": nodes[n], "zone": format!("zone-{}", zones[n])})).collect::<Vec<_>>(),
+            "coredns": pod("coredns", &coredns),
+            "istiod": pod("istiod", &istiod),
+            "services": services.iter().enumerate().map(|(s, pods)| json!({
+                "namespace": "default", "name": format!("service-{s}"), "ambient": s % 2 == 0,
+                "mode": "PERMISSIVE",
+                "endpoints": pods.iter().map(|node| json!({"node": nodes[*node]})).collect::<Vec<_>>(),
+            })).collect::<Vec<_>>(),
+        });
+        let topology = Topology::read(topology.to_string().as_bytes()).expect("a topology");
         let mut cluster =
-            Self { nodes, zone_of, coredns, istiod, services, paths: Vec::new(), topology };
-        cluster.paths = cluster.all_paths();
+            Self { nodes, zones, coredns, istiod, services, topology, ways: Vec::new() };
+        cluster.ways = cluster.plan();
         cluster
     }
 
-    fn all_paths(&self) -> Vec<Path> {
-        let zones: Vec<String> = self.zone_of.iter().map(|zone| zone_name(*zone)).collect();
-        let named = self.nodes.iter().zip(&zones).map(|(n, z)| (n.as_str(), Some(z.as_str())));
-        let peers = topology::Topology::new(named, 8, PEERS);
-        let mut paths = Vec::new();
-        for (source, name) in self.nodes.iter().enumerate() {
-            // Their names sort as their numbers do.
-            let place = |peer: &str| self.nodes.binary_search_by(|node| node.as_str().cmp(peer));
-            let all = peers.peers(name).map(|peer| place(peer).expect("one of them"));
-            let all: Vec<usize> = all.collect();
-            self.of_ambient(source, &all, &mut paths);
-            self.of_plain(source, &all, &mut paths);
-        }
-        paths
-    }
-
-    fn of_ambient(&self, source: usize, peers: &[usize], paths: &mut Vec<Path>) {
-        let mut add =
-            |what, far| paths.push(Path { source, ambient: true, tunnel: false, what, far });
-        for peer in peers {
-            for what in [What::Peer, What::Strict, What::Underlay] {
-                add(what, Some(*peer));
+    fn plan(&self) -> Vec<Way> {
+        let zone = |n: usize| ["a", "b", "c"][self.zones[n]];
+        let named = self.nodes.iter().enumerate().map(|(n, name)| (name.as_str(), Some(zone(n))));
+        let edges = topology::Topology::new(named, 10, PEERS);
+        let number = |name: &str| name["node-".len()..].parse::<usize>().expect("a number");
+        let mut ways = Vec::new();
+        for (from, name) in self.nodes.iter().enumerate() {
+            for vantage in Vantage::ALL {
+                let mut add = |ask, to| ways.push(Way { from, vantage, ask, to });
+                let ambient = vantage == Vantage::Ambient;
+                for peer in edges.peers(name) {
+                    let to = Some(number(peer));
+                    add(Ask::Peer, to);
+                    add(Ask::Strict, to);
+                    add(Ask::Underlay, to);
+                    if !ambient {
+                        add(Ask::Hbone, to);
+                        add(Ask::Certificate, to);
+                    }
+                }
+                for step in 0..4 {
+                    add(Ask::Service((from + step * 3) % SERVICES), None);
+                }
+                add(Ask::Istiod, None);
+                add(Ask::Capture, Some(from));
+                if ambient {
+                    add(Ask::Names, None);
+                    add(Ask::OwnHbone, Some(from));
+                } else {
+                    (0..self.coredns.len()).for_each(|pod| add(Ask::CorednsPod(pod), None));
+                    (0..self.istiod.len()).for_each(|pod| add(Ask::IstiodPod(pod), None));
+                    add(Ask::Readiness, Some(from));
+                }
             }
         }
-        for what in [What::Held, What::Large] {
-            add(what, peers.first().copied());
-        }
-        (0..self.services.len()).for_each(|s| add(What::Service(s, None), None));
-        for what in [What::Names, What::Istiod(None)] {
-            add(what, None);
-        }
-        for what in [What::Capture, What::OwnHbone] {
-            add(what, Some(source));
-        }
+        ways
     }
 
-    fn of_plain(&self, source: usize, peers: &[usize], paths: &mut Vec<Path>) {
-        let mut add = |tunnel, what, far| {
-            paths.push(Path { source, ambient: false, tunnel, what, far });
-        };
-        for peer in peers {
-            for what in [What::Peer, What::Strict] {
-                add(false, what, Some(*peer));
-                add(true, what, Some(*peer));
-            }
-            add(true, What::Certificate, Some(*peer));
-            add(false, What::Underlay, Some(*peer));
-        }
-        for (service, nodes) in self.services.iter().enumerate() {
-            let endpoint = (source + service) % nodes.len();
-            for tunnel in [false, true] {
-                add(tunnel, What::Service(service, Some(endpoint)), Some(nodes[endpoint]));
-            }
-        }
-        (0..self.coredns.len()).for_each(|pod| add(false, What::Coredns(pod), None));
-        add(false, What::Istiod(None), None);
-        (0..self.istiod.len()).for_each(|pod| add(false, What::Istiod(Some(pod)), None));
-        add(false, What::Ztunnel, Some(source));
-    }
-
-    /// What a minute of all agents shows.
-    pub(crate) fn observe(&self, faults: &[Fault], random: &mut Random) -> Vec<Observation> {
-        self.paths.iter().map(|path| self.observed(path, faults, random)).collect()
-    }
-
-    fn observed(&self, path: &Path, faults: &[Fault], random: &mut Random) -> Observation {
-        let denied = !path.ambient && !path.tunnel && path.what == What::Strict;
-        let mut seen = self.blank(path, denied);
-        // Drawn once per path: what a pooled connection hides, it hides for the whole minute.
-        let effects: Vec<_> =
-            faults.iter().filter_map(|fault| fault.on(path, self, random)).collect();
-        for _ in 0..ATTEMPTS {
-            let failed = effects.iter().find(|(rate, _)| random.unit() < *rate);
-            let reasons = failed.map(|(_, reasons)| *reasons);
-            let stray = random.unit() < BACKGROUND;
-            let reasons = reasons.or(stray.then_some(&[Reason::Timeout, Reason::Reset][..]));
-            let Some(reasons) = reasons else {
-                seen.verdicts.met += 1;
+    /// Tells `tell` what is seen of every way in one window.
+    pub fn observe(
+        &self,
+        faults: &[Fault],
+        attempts: u32,
+        random: &mut Random,
+        mut tell: impl FnMut(&Way, &Observation),
+    ) {
+        let mut seen: Observation = serde_json::from_value(json!({
+            "source_node": "", "vantage": "plain", "probe": "http", "target": "",
+            "destination_node": null, "via": "pod_ip", "expect": "reply",
+            "window_start": "2026-01-01T00:00:00Z", "window_seconds": 300, "attempts": attempts,
+            "verdicts": {"met": 0, "violated": 0, "inconclusive": 0}, "reasons": {},
+        }))
+        .expect("an observation");
+        for way in &self.ways {
+            if faults.iter().any(|fault| fault.silences(way)) {
                 continue;
-            };
-            let reason = reasons[random.below(reasons.len())];
-            *seen.reasons.entry(reason).or_default() += 1;
-            // A denial whose control fails too can be told from death by nobody.
-            if denied && reason != Reason::UnexpectedReply {
-                seen.verdicts.inconclusive += 1;
-            } else {
-                seen.verdicts.violated += 1;
             }
-        }
-        seen
-    }
-
-    fn blank(&self, path: &Path, denied: bool) -> Observation {
-        let probe = match path.what {
-            What::Coredns(_) | What::Names => ProbeKind::Dns,
-            What::Istiod(_) => ProbeKind::Istiod,
-            What::Held => ProbeKind::Hold,
-            What::Large => ProbeKind::Mtu,
-            What::Capture => ProbeKind::Capture,
-            What::Ztunnel => ProbeKind::Ztunnel,
-            What::OwnHbone | What::Certificate => ProbeKind::Hbone,
-            _ if path.tunnel => ProbeKind::Hbone,
-            _ => ProbeKind::Http,
-        };
-        let via = match (path.what, path.tunnel) {
-            (What::Service(_, None), _) => Via::ClusterIp,
-            (_, true) => Via::Hbone,
-            (_, false) => Via::PodIp,
-        };
-        Observation {
-            source_node: self.nodes[path.source].clone(),
-            vantage: Some(if path.ambient { Vantage::Ambient } else { Vantage::Plain }),
-            probe,
-            target: self.target(path.what),
-            destination_node: path.far.map(|node| self.nodes[node].clone()),
-            via: Some(via),
-            expect: if denied { Expected::Denied } else { Expected::Reply },
-            window_start: OffsetDateTime::UNIX_EPOCH,
-            window_seconds: 60,
-            attempts: ATTEMPTS,
-            verdicts: Verdicts::default(),
-            name: None,
-            reasons: BTreeMap::new(),
-            latency_seconds: None,
-            digest: None,
+            self.label(way, &mut seen);
+            seen.reasons.clear();
+            seen.verdicts = Default::default();
+            let acting: Vec<Acting> = faults
+                .iter()
+                .filter(|fault| fault.may_hit(self, way))
+                .map(|fault| Acting { fault, pooled: random.chance(0.4) })
+                .collect();
+            for _ in 0..attempts {
+                let sight = acting
+                    .iter()
+                    .map(|acting| acting.fault.hit(self, way, acting.pooled, random))
+                    .find(|sight| *sight != Sight::Met)
+                    .unwrap_or_else(|| background(random));
+                match sight {
+                    Sight::Met => seen.verdicts.met += 1,
+                    Sight::Failed(reason) => {
+                        seen.verdicts.violated += 1;
+                        *seen.reasons.entry(reason).or_default() += 1;
+                    }
+                    Sight::Unsure(reason) => {
+                        seen.verdicts.inconclusive += 1;
+                        *seen.reasons.entry(reason).or_default() += 1;
+                    }
+                }
+            }
+            tell(way, &seen);
         }
     }
 
-    fn target(&self, what: What) -> String {
-        match what {
-            What::Peer | What::Held | What::Large => "peer".to_owned(),
-            What::Strict => "peer-strict".to_owned(),
-            What::Underlay => "underlay".to_owned(),
-            What::Certificate => "certificate".to_owned(),
-            What::Names => "coredns".to_owned(),
-            What::Coredns(pod) => format!("coredns/coredns-{pod}"),
-            What::Istiod(None) => "istiod".to_owned(),
-            What::Istiod(Some(pod)) => format!("istiod/istiod-{pod}"),
-            What::Service(service, _) => format!("service/{}", service_name(service)),
-            What::Capture => "capture".to_owned(),
-            What::OwnHbone => "own-hbone".to_owned(),
-            What::Ztunnel => "ztunnel".to_owned(),
-        }
+    fn label(&self, way: &Way, seen: &mut Observation) {
+        let ambient = way.vantage == Vantage::Ambient;
+        let (probe, target, via) = match way.ask {
+            Ask::Peer => (ProbeKind::Http, "peer".to_owned(), Via::PodIp),
+            Ask::Strict => (ProbeKind::Http, "peer-strict".to_owned(), Via::PodIp),
+            Ask::Underlay => (ProbeKind::Http, "underlay".to_owned(), Via::PodIp),
+            Ask::Hbone => (ProbeKind::Hbone, "peer".to_owned(), Via::Hbone),
+            Ask::Certificate => (ProbeKind::Hbone, "certificate".to_owned(), Via::PodIp),
+            Ask::Service(s) => {
+                (ProbeKind::Http, format!("service/default/service-{s}"), Via::ClusterIp)
+            }
+            Ask::CorednsPod(pod) => (ProbeKind::Dns, format!("coredns/coredns-{pod}"), Via::PodIp),
+            Ask::Names => (ProbeKind::Dns, "coredns".to_owned(), Via::ClusterIp),
+            Ask::IstiodPod(pod) => (ProbeKind::Istiod, format!("istiod/istiod-{pod}"), Via::PodIp),
+            Ask::Istiod => (ProbeKind::Istiod, "istiod".to_owned(), Via::ClusterIp),
+            Ask::Capture => (ProbeKind::Capture, "capture".to_owned(), Via::PodIp),
+            Ask::OwnHbone => (ProbeKind::Hbone, "own-hbone".to_owned(), Via::PodIp),
+            Ask::Readiness => (ProbeKind::Ztunnel, "ztunnel".to_owned(), Via::PodIp),
+        };
+        seen.source_node.clone_from(&self.nodes[way.from]);
+        seen.vantage = Some(way.vantage);
+        seen.destination_node = way.to.map(|to| self.nodes[to].clone());
+        let denied = way.ask == Ask::Strict && !ambient;
+        seen.expect = if denied { Expected::Denied } else { Expected::Reply };
+        (seen.probe, seen.target, seen.via) = (probe, target, Some(via));
     }
 }
 
-fn described(
-    nodes: &[String],
-    zone_of: &[usize],
-    coredns: &[usize],
-    istiod: &[usize],
-    services: &[Vec<usize>],
-) -> Topology {
-    let replicas = |kind: &str, places: &[usize]| {
-        let all = places.iter().enumerate();
-        let one = |(n, at): (usize, &usize)| Pod {
-            pod: format!("{kind}-{n}"),
-            node: Some(nodes[*at].clone()),
-        };
-        all.map(one).collect::<Vec<_>>()
-    };
-    let service = |(number, places): (usize, &Vec<usize>)| {
-        let name = service_name(number);
-        let (namespace, name) = name.split_once('/').expect("both");
-        Service {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            ambient: true,
-            mode: None,
-            endpoints: places
-                .iter()
-                .map(|at| Endpoint { node: Some(nodes[*at].clone()) })
-                .collect(),
-        }
-    };
-    let node =
-        |(name, zone): (&String, &usize)| Node { name: name.clone(), zone: Some(zone_name(*zone)) };
-    Topology {
-        nodes: nodes.iter().zip(zone_of).map(node).collect(),
-        coredns: replicas("coredns", coredns),
-        istiod: replicas("istiod", istiod),
-        services: services.iter().enumerate().map(service).collect(),
-        agents: Vec::new(),
+struct Acting<'a> {
+    fault: &'a Fault,
+    /// Whether this way has a pooled connection that outlives certificates.
+    pooled: bool,
+}
+
+fn background(random: &mut Random) -> Sight {
+    if !random.chance(BACKGROUND) {
+        return Sight::Met;
     }
+    Sight::Failed(random.one_of(&[Reason::Timeout, Reason::Reset, Reason::Closed, Reason::Refused]))
 }

@@ -1,260 +1,391 @@
-//! What faults do to attempts, as the mesh does it: written from what was seen on the wire, without
-//! a look at the model that is measured.
+//! What faults do to attempts, by what the wire does.
 
-use meshprobe::failure::Reason::{self, *};
+use meshprobe::failure::Reason;
+use meshprobe::target::Vantage;
 
-use super::cluster::{Cluster, Path, What, service_name, zone_name};
-use super::random::Random;
+use crate::cluster::{Ask, Cluster, Way};
+use crate::random::Random;
 
-macro_rules! kinds {
-    ($($variant:ident => $name:literal;)+) => {
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Kind {
-            $($variant,)+
-        }
-
-        impl Kind {
-            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            pub(crate) fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-        }
-    };
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    Met,
+    Failed(Reason),
+    /// A denial whose control failed, or an attempt that came too late.
+    Unsure(Reason),
 }
 
-kinds! {
-    ZtunnelDead => "ztunnel dead";
-    ZtunnelFrozen => "ztunnel frozen";
-    NoCertificate => "ztunnel without certificate";
-    StaleXds => "ztunnel with stale xDS";
-    HboneBlocked => "15008 blocked";
-    CaptureLost => "capture lost";
-    NodeUnreachable => "node unreachable";
-    ZonePartitioned => "zones partitioned";
-    CorednsPod => "a CoreDNS pod";
-    Coredns => "CoreDNS";
-    IstiodPod => "an istiod pod";
-    Istiod => "istiod";
-    IstiodLink => "a node's way to istiod";
-    Workload => "a service";
-    PolicyDenies => "a policy that denies";
-    Trust => "trust";
+/// How much fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strength {
+    /// All of it.
+    Hard,
+    /// 5 to 50 %.
+    Gray,
+    /// 2 to 5 %.
+    Faint,
 }
+
+impl Strength {
+    pub const ALL: [Self; 3] = [Self::Hard, Self::Gray, Self::Faint];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Gray => "gray 5-50%",
+            Self::Faint => "gray 2-5%",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    ZtunnelDead,
+    ZtunnelFrozen,
+    ZtunnelNoCertificate,
+    ZtunnelStaleXds,
+    HboneBlocked,
+    CaptureLost,
+    Node,
+    Zone,
+    CorednsPod,
+    Coredns,
+    IstiodPod,
+    Istiod,
+    IstiodLink,
+    Workload,
+    PolicyDenies,
+    PolicyGap,
+    Trust,
+    Silent,
+    Starved,
+}
+
+/// Every kind, when it is hard.
+const HARD: [What; 19] = [
+    What::ZtunnelDead,
+    What::ZtunnelFrozen,
+    What::ZtunnelNoCertificate,
+    What::ZtunnelStaleXds,
+    What::HboneBlocked,
+    What::CaptureLost,
+    What::Node,
+    What::Zone,
+    What::CorednsPod,
+    What::Coredns,
+    What::IstiodPod,
+    What::Istiod,
+    What::IstiodLink,
+    What::Workload,
+    What::PolicyDenies,
+    What::PolicyGap,
+    What::Trust,
+    What::Silent,
+    What::Starved,
+];
+/// Those that can be gray.
+const GRAY: [What; 9] = [
+    What::ZtunnelDead,
+    What::Node,
+    What::Zone,
+    What::CorednsPod,
+    What::Coredns,
+    What::IstiodPod,
+    What::Istiod,
+    What::IstiodLink,
+    What::Workload,
+];
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fault {
-    kind: Kind,
-    at: usize,
-    other: usize,
-    rate: f64,
+pub struct Fault {
+    pub what: What,
+    /// Node, pod, zone or Service by number.
+    pub victim: usize,
+    pub rate: f64,
 }
-
-const LOST: &[Reason] = &[Timeout, Timeout, Timeout, Unreachable];
-const ENDED: &[Reason] = &[Reset, Reset, Closed];
 
 impl Fault {
-    pub(crate) fn drawn(
-        kind: Kind,
+    /// `count` faults that do not lie on top of each other.
+    pub fn pick(
         cluster: &Cluster,
+        strength: Strength,
+        count: usize,
+        trial: usize,
         random: &mut Random,
-        (low, high): (f64, f64),
-    ) -> Self {
-        let zones = cluster.zone_of.iter().max().expect("nodes") + 1;
-        let bound = match kind {
-            Kind::CorednsPod => cluster.coredns.len(),
-            Kind::IstiodPod => cluster.istiod.len(),
-            Kind::Workload | Kind::PolicyDenies => cluster.services.len(),
-            Kind::ZonePartitioned => zones,
-            _ => cluster.nodes.len(),
-        };
-        let at = random.below(bound);
-        let other = (at + 1 + random.below(zones - 1)) % zones;
-        Self { kind, at, other, rate: random.between(low, high) }
+    ) -> Vec<Self> {
+        let mut faults: Vec<Self> = Vec::new();
+        while faults.len() < count {
+            let kinds: &[What] = if strength == Strength::Hard { &HARD } else { &GRAY };
+            let what =
+                if faults.is_empty() { kinds[trial % kinds.len()] } else { random.one_of(kinds) };
+            let victims = match what {
+                What::Zone => 3,
+                What::CorednsPod => cluster.coredns.len(),
+                What::IstiodPod => cluster.istiod.len(),
+                What::Workload => cluster.services.len(),
+                _ => cluster.nodes.len(),
+            };
+            let share = |low: usize, high: usize, random: &mut Random| {
+                (low + random.below(high - low + 1)) as f64 / 100.0
+            };
+            let rate = match strength {
+                Strength::Hard => 1.0,
+                Strength::Gray => share(5, 50, random),
+                Strength::Faint => share(2, 5, random),
+            };
+            let fault = Self { what, victim: random.below(victims), rate };
+            let family = |fault: &Self| match fault.what {
+                What::Zone => (1, 0),
+                What::CorednsPod | What::Coredns => (2, 0),
+                What::IstiodPod | What::Istiod => (3, 0),
+                What::Workload => (4, fault.victim),
+                _ => (5, fault.victim),
+            };
+            if faults.iter().all(|other| family(other) != family(&fault)) {
+                faults.push(fault);
+            }
+        }
+        faults
     }
 
-    /// The name of what is to be blamed.
-    pub(crate) fn component(&self, cluster: &Cluster) -> String {
-        let node = || &cluster.nodes[self.at];
-        match self.kind {
-            Kind::ZtunnelDead | Kind::ZtunnelFrozen | Kind::NoCertificate | Kind::StaleXds => {
-                format!("ztunnel/{}", node())
+    /// The component's name in a report.
+    pub fn name(&self, cluster: &Cluster) -> String {
+        let node = || &cluster.nodes[self.victim];
+        match self.what {
+            What::ZtunnelDead
+            | What::ZtunnelFrozen
+            | What::ZtunnelNoCertificate
+            | What::ZtunnelStaleXds => format!("ztunnel/{}", node()),
+            What::HboneBlocked => format!("hbone/{}", node()),
+            What::CaptureLost => format!("capture/{}", node()),
+            What::Node => format!("node/{}", node()),
+            What::Zone => {
+                let pair = [("0", "1"), ("1", "2"), ("0", "2")][self.victim];
+                format!("zone/zone-{}/zone-{}", pair.0, pair.1)
             }
-            Kind::HboneBlocked => format!("hbone/{}", node()),
-            Kind::CaptureLost => format!("capture/{}", node()),
-            Kind::NodeUnreachable => format!("node/{}", node()),
-            Kind::ZonePartitioned => {
-                let (a, b) = (self.at.min(self.other), self.at.max(self.other));
-                format!("zone/{}/{}", zone_name(a), zone_name(b))
-            }
-            Kind::CorednsPod => format!("coredns/coredns-{}", self.at),
-            Kind::Coredns => "coredns".to_owned(),
-            Kind::IstiodPod => format!("istiod/istiod-{}", self.at),
-            Kind::Istiod => "istiod".to_owned(),
-            Kind::IstiodLink => format!("istiod-link/{}", node()),
-            Kind::Workload => format!("workload/{}", service_name(self.at)),
-            Kind::PolicyDenies => format!("policy/{}", service_name(self.at)),
-            Kind::Trust => format!("trust/{}", node()),
+            What::CorednsPod => format!("coredns/coredns-{}", self.victim),
+            What::Coredns => "coredns".to_owned(),
+            What::IstiodPod => format!("istiod/istiod-{}", self.victim),
+            What::Istiod => "istiod".to_owned(),
+            What::IstiodLink => format!("istiod-link/{}", node()),
+            What::Workload => format!("workload/default/service-{}", self.victim),
+            What::PolicyDenies | What::PolicyGap => format!("policy/meshprobe/peer-{}", node()),
+            What::Trust => format!("trust/{}", node()),
+            What::Silent | What::Starved => format!("agent/{}/plain", node()),
         }
     }
 
-    /// The share of attempts on `path` that fail by it, and how; where it goes to several pods one
-    /// after the other, for each of them.
-    pub(crate) fn on(
-        &self,
-        path: &Path,
-        cluster: &Cluster,
-        random: &mut Random,
-    ) -> Option<(f64, &'static [Reason])> {
-        let (share, reasons) = match path.what {
-            What::Service(service, None) => {
-                let nodes = &cluster.services[service];
-                let hits: Vec<_> =
-                    nodes.iter().filter_map(|node| self.hit(path, Some(*node), cluster)).collect();
-                (hits.len() as f64 / nodes.len() as f64, *hits.first()?)
-            }
-            What::Istiod(None) => {
-                let pods = &cluster.istiod;
-                let hits: Vec<_> = (0..pods.len())
-                    .filter_map(|pod| {
-                        let to = Path { what: What::Istiod(Some(pod)), ..*path };
-                        self.hit(&to, Some(pods[pod]), cluster)
-                    })
-                    .collect();
-                (hits.len() as f64 / pods.len() as f64, *hits.first()?)
-            }
-            What::Istiod(Some(pod)) => (1.0, self.hit(path, Some(cluster.istiod[pod]), cluster)?),
-            What::Coredns(pod) => (1.0, self.hit(path, Some(cluster.coredns[pod]), cluster)?),
-            _ => (1.0, self.hit(path, path.far, cluster)?),
-        };
-        // Connections between ztunnels that are kept outlive certificates and trust.
-        let kept = matches!(self.kind, Kind::NoCertificate | Kind::Trust) && path.ambient;
-        let hidden = kept && path.what != What::OwnHbone && random.unit() < 0.2;
-        (!hidden).then_some((share * self.rate, reasons))
+    /// The fault's word in a report.
+    pub fn word(&self) -> &'static str {
+        match self.what {
+            What::CaptureLost => "lost",
+            What::HboneBlocked => "blocked",
+            _ if self.rate < 1.0 => "gray",
+            What::ZtunnelFrozen => "frozen",
+            What::ZtunnelNoCertificate => "no_certificate",
+            What::ZtunnelStaleXds => "stale_xds",
+            What::Node => "unreachable",
+            What::Zone => "partitioned",
+            What::IstiodLink => "broken",
+            What::PolicyDenies => "denies",
+            What::PolicyGap => "gap",
+            What::Trust => "disagree",
+            What::Silent => "silent",
+            What::Starved => "starved",
+            _ => "dead",
+        }
     }
 
-    fn hit(&self, path: &Path, far: Option<usize>, cluster: &Cluster) -> Option<&'static [Reason]> {
-        let own = path.source == self.at;
-        let there = far == Some(self.at);
-        let plain_pod = path.what == What::Underlay;
-        let mesh = matches!(
-            path.what,
-            What::Peer
-                | What::Strict
-                | What::Held
-                | What::Large
-                | What::Service(..)
-                | What::Certificate
-        );
-        match self.kind {
-            Kind::ZtunnelDead => ztunnel_dead(path, own, there && mesh),
-            Kind::ZtunnelFrozen => ztunnel_frozen(path, own, there && mesh),
-            Kind::NoCertificate => no_certificate(path, own, there && mesh),
-            Kind::StaleXds => {
-                let captured = mesh || plain_pod || matches!(path.what, What::Istiod(_));
-                (path.ambient && own && captured).then_some(&[Closed, Closed, Timeout, Reset][..])
+    /// Whether the agent's windows do not come through at all.
+    pub fn silences(&self, way: &Way) -> bool {
+        let own = way.from == self.victim;
+        match self.what {
+            What::Silent => own && way.vantage == Vantage::Plain,
+            What::Node => own && self.rate >= 1.0,
+            _ => false,
+        }
+    }
+
+    /// A cheap test before the attempts.
+    pub fn may_hit(&self, cluster: &Cluster, way: &Way) -> bool {
+        match self.what {
+            What::Zone | What::CorednsPod | What::Coredns | What::IstiodPod | What::Istiod => true,
+            What::Workload => way.ask == Ask::Service(self.victim),
+            What::Silent => false,
+            _ => {
+                way.from == self.victim
+                    || way.to == Some(self.victim)
+                    || match way.ask {
+                        Ask::Service(s) => cluster.services[s].contains(&self.victim),
+                        Ask::Istiod | Ask::IstiodPod(_) => cluster.istiod.contains(&self.victim),
+                        Ask::CorednsPod(pod) => cluster.coredns[pod] == self.victim,
+                        _ => false,
+                    }
             }
-            Kind::HboneBlocked => match (path.ambient, path.tunnel, path.what) {
-                (true, _, _) if there && mesh => Some(&[Reset, Reset, Timeout]),
-                (false, true, _) if there => Some(&[Timeout]),
-                _ => None,
+        }
+    }
+
+    /// How one attempt ends; `pooled` ways do not verify certificates again.
+    pub fn hit(&self, cluster: &Cluster, way: &Way, pooled: bool, random: &mut Random) -> Sight {
+        if !random.chance(self.rate) {
+            return Sight::Met;
+        }
+        // Where this attempt ends: a Service has a pod for it.
+        let to = match way.ask {
+            Ask::Service(s) => Some(random.one_of(&cluster.services[s])),
+            Ask::Istiod => Some(random.one_of(&cluster.istiod)),
+            Ask::IstiodPod(pod) => Some(cluster.istiod[pod]),
+            Ask::CorednsPod(pod) => Some(cluster.coredns[pod]),
+            _ => way.to,
+        };
+        let ambient = way.vantage == Vantage::Ambient;
+        let own = way.from == self.victim;
+        let far = to == Some(self.victim);
+        let local = matches!(way.ask, Ask::Capture | Ask::OwnHbone | Ask::Readiness);
+        let meshed = match way.ask {
+            Ask::Peer | Ask::Strict => true,
+            Ask::Service(s) => s % 2 == 0,
+            _ => false,
+        };
+        let denied = way.ask == Ask::Strict && !ambient;
+        let ended = [Reason::Reset, Reason::Reset, Reason::Closed];
+        let handshake = [Reason::Reset, Reason::Closed, Reason::TlsAlert];
+        let lost = [Reason::Timeout, Reason::Timeout, Reason::Timeout, Reason::Unreachable];
+        // A denial is only met while its control passes.
+        let told =
+            |reason: Reason| if denied { Sight::Unsure(reason) } else { Sight::Failed(reason) };
+        match self.what {
+            What::ZtunnelDead => match way.ask {
+                Ask::Readiness if own => told(Reason::Refused),
+                Ask::Capture | Ask::Names | Ask::OwnHbone if own && ambient => {
+                    told(Reason::Refused)
+                }
+                _ if local => Sight::Met,
+                _ if own && ambient => told(Reason::Refused),
+                _ if far && ambient && meshed => told(random.one_of(&ended)),
+                Ask::Hbone | Ask::Certificate if far => told(Reason::Refused),
+                _ if far && meshed => told(Reason::Refused),
+                _ => Sight::Met,
             },
-            Kind::CaptureLost => capture_lost(path, own, there && mesh),
-            Kind::NodeUnreachable => {
-                let local = matches!(
-                    path.what,
-                    What::Capture | What::OwnHbone | What::Ztunnel | What::Names
-                );
-                let cut = (own || there) && !local;
-                cut.then_some(if path.ambient { &[Timeout, Reset, Closed] } else { LOST })
+            What::ZtunnelFrozen => match way.ask {
+                Ask::Readiness | Ask::OwnHbone | Ask::Names if own => told(Reason::Timeout),
+                _ if local => Sight::Met,
+                _ if own && ambient => told(Reason::Timeout),
+                Ask::Hbone | Ask::Certificate if far => told(Reason::Timeout),
+                _ if far && meshed => told(Reason::Timeout),
+                _ => Sight::Met,
+            },
+            What::ZtunnelNoCertificate => match way.ask {
+                Ask::OwnHbone if own => told(random.one_of(&handshake)),
+                Ask::Hbone | Ask::Certificate if far => told(random.one_of(&handshake)),
+                _ if denied && far => told(Reason::Reset),
+                _ if ambient && meshed && (own || far) && !pooled => told(random.one_of(&ended)),
+                _ => Sight::Met,
+            },
+            What::ZtunnelStaleXds => match way.ask {
+                _ if local => Sight::Met,
+                Ask::Names => Sight::Met,
+                _ if own && ambient => told(Reason::Closed),
+                Ask::Hbone | Ask::Certificate if far => told(random.one_of(&handshake)),
+                _ if far && meshed => told(random.one_of(&ended)),
+                _ => Sight::Met,
+            },
+            What::HboneBlocked => match way.ask {
+                Ask::Hbone | Ask::Certificate if far => told(Reason::Timeout),
+                _ if denied && far => told(Reason::Reset),
+                _ if far && ambient && meshed && !own => {
+                    told(random.one_of(&[Reason::Reset, Reason::Timeout]))
+                }
+                _ => Sight::Met,
+            },
+            What::CaptureLost => match way.ask {
+                Ask::Capture if own && ambient => told(Reason::CaptureMismatch),
+                Ask::OwnHbone if own => told(Reason::Refused),
+                Ask::Hbone | Ask::Certificate if far => told(Reason::Refused),
+                _ if denied && far => Sight::Failed(Reason::UnexpectedReply),
+                Ask::Strict if own => told(random.one_of(&ended)),
+                _ if far && ambient && meshed && !own => told(random.one_of(&ended)),
+                _ => Sight::Met,
+            },
+            What::Node => match way.ask {
+                _ if local || (own && far) || (own && way.ask == Ask::Names) => Sight::Met,
+                Ask::Istiod | Ask::IstiodPod(_) if ambient && (own || far) => told(Reason::Timeout),
+                _ if ambient && (own || far) => {
+                    told(random.one_of(&[Reason::Timeout, Reason::Reset]))
+                }
+                _ if own || far => told(random.one_of(&lost)),
+                _ => Sight::Met,
+            },
+            What::Zone => {
+                let (a, b) = [(0, 1), (1, 2), (0, 2)][self.victim];
+                let near = cluster.zones[way.from];
+                let across = to.map(|to| cluster.zones[to]);
+                if !(across == Some(b) && near == a || across == Some(a) && near == b) {
+                    return Sight::Met;
+                }
+                match ambient {
+                    true => told(random.one_of(&[Reason::Timeout, Reason::Reset])),
+                    false => told(random.one_of(&lost)),
+                }
             }
-            Kind::ZonePartitioned => {
-                let (a, b) = (cluster.zone_of[path.source], cluster.zone_of[far?]);
-                let cut = (a, b) == (self.at, self.other) || (b, a) == (self.at, self.other);
-                cut.then_some(if path.ambient { &[Timeout, Reset, Closed] } else { LOST })
+            What::CorednsPod => match way.ask {
+                Ask::CorednsPod(pod) if pod == self.victim => told(Reason::Timeout),
+                // The ladder by name asks one of the pods.
+                Ask::Istiod if !ambient && random.below(cluster.coredns.len()) == 0 => {
+                    told(Reason::Timeout)
+                }
+                _ => Sight::Met,
+            },
+            What::Coredns => match way.ask {
+                Ask::CorednsPod(_) if self.rate < 1.0 => {
+                    told(random.one_of(&[Reason::Timeout, Reason::Servfail]))
+                }
+                Ask::CorednsPod(_) => told(Reason::Timeout),
+                Ask::Istiod if !ambient => told(Reason::Timeout),
+                _ => Sight::Met,
+            },
+            What::IstiodPod => match way.ask {
+                Ask::IstiodPod(pod) if pod == self.victim => told(Reason::Refused),
+                Ask::Istiod if to == Some(cluster.istiod[self.victim]) => {
+                    told(if ambient { random.one_of(&handshake) } else { Reason::Refused })
+                }
+                _ => Sight::Met,
+            },
+            What::Istiod => match way.ask {
+                Ask::IstiodPod(_) | Ask::Istiod => {
+                    told(if ambient { random.one_of(&handshake) } else { Reason::Timeout })
+                }
+                _ => Sight::Met,
+            },
+            What::IstiodLink => match way.ask {
+                Ask::IstiodPod(_) | Ask::Istiod if own => {
+                    told(if ambient { random.one_of(&handshake) } else { Reason::Timeout })
+                }
+                _ => Sight::Met,
+            },
+            What::Workload => match (way.ask, meshed || ambient) {
+                (_, true) => told(random.one_of(&ended)),
+                (_, false) => told(Reason::Refused),
+            },
+            What::PolicyDenies => match way.ask {
+                Ask::Hbone if far => told(Reason::HboneDenied),
+                Ask::Peer | Ask::Strict if far => told(random.one_of(&ended)),
+                Ask::Service(_) if far && meshed => told(random.one_of(&ended)),
+                _ => Sight::Met,
+            },
+            What::PolicyGap if denied && far => Sight::Failed(Reason::UnexpectedReply),
+            What::PolicyGap => Sight::Met,
+            What::Trust => match way.ask {
+                Ask::OwnHbone if own => told(Reason::CertUntrusted),
+                Ask::Hbone | Ask::Certificate if far => told(Reason::CertUntrusted),
+                _ if denied && far => told(Reason::Reset),
+                _ if ambient && meshed && (own || far) && !pooled => told(random.one_of(&ended)),
+                _ => Sight::Met,
+            },
+            What::Starved if own && !ambient && random.chance(0.7) => {
+                Sight::Unsure(Reason::ScheduleLag)
             }
-            Kind::CorednsPod => {
-                (path.what == What::Coredns(self.at)).then_some(&[Timeout, Timeout, Refused])
-            }
-            Kind::Coredns => {
-                let asked = matches!(path.what, What::Coredns(_));
-                asked.then_some(&[Servfail, Timeout])
-            }
-            Kind::IstiodPod => {
-                let asked = path.what == What::Istiod(Some(self.at));
-                asked.then_some(if path.ambient { ENDED } else { &[Refused] })
-            }
-            Kind::Istiod => {
-                let asked = matches!(path.what, What::Istiod(_));
-                asked.then_some(if path.ambient { ENDED } else { &[Refused] })
-            }
-            Kind::IstiodLink => {
-                let asked = own && matches!(path.what, What::Istiod(_));
-                asked.then_some(if path.ambient { ENDED } else { &[Timeout] })
-            }
-            Kind::Workload => self.of_service(path, &[HboneUnavailable]),
-            Kind::PolicyDenies => self.of_service(path, &[HboneDenied]),
-            Kind::Trust => trust(path, own, there && mesh),
+            What::Starved | What::Silent => Sight::Met,
         }
-    }
-
-    fn of_service(&self, path: &Path, told: &'static [Reason]) -> Option<&'static [Reason]> {
-        let asked = matches!(path.what, What::Service(service, _) if service == self.at);
-        asked.then_some(if path.tunnel { told } else { ENDED })
-    }
-}
-
-fn ztunnel_dead(path: &Path, own: bool, there: bool) -> Option<&'static [Reason]> {
-    match (path.ambient, path.what) {
-        (true, What::Names) if own => Some(&[Refused, Timeout]),
-        (true, What::Capture) if own => Some(&[Refused, CaptureMismatch]),
-        (true, _) if own => Some(&[Refused]),
-        (false, What::Ztunnel) if own => Some(&[Refused]),
-        (true, _) if there => Some(ENDED),
-        (false, _) if there => Some(&[Refused]),
-        _ => None,
-    }
-}
-
-fn ztunnel_frozen(path: &Path, own: bool, there: bool) -> Option<&'static [Reason]> {
-    match (path.ambient, path.what) {
-        (true, What::Capture) if own => None,
-        (true, _) if own => Some(&[Timeout]),
-        (false, What::Ztunnel) if own => Some(&[Timeout]),
-        (true, _) if there => Some(&[Timeout, Reset]),
-        (false, _) if there => Some(&[Timeout]),
-        _ => None,
-    }
-}
-
-fn no_certificate(path: &Path, own: bool, there: bool) -> Option<&'static [Reason]> {
-    match (path.ambient, path.tunnel, path.what) {
-        (true, _, What::OwnHbone) if own => Some(&[Reset, TlsAlert]),
-        (true, _, What::Underlay | What::Names | What::Capture | What::Istiod(_)) => None,
-        (true, _, _) if own || there => Some(ENDED),
-        (false, true, _) if there => Some(&[Reset, TlsAlert]),
-        _ => None,
-    }
-}
-
-fn capture_lost(path: &Path, own: bool, there: bool) -> Option<&'static [Reason]> {
-    match (path.ambient, path.tunnel, path.what) {
-        (true, _, What::Capture) if own => Some(&[CaptureMismatch]),
-        (true, _, What::OwnHbone) if own => Some(&[Refused]),
-        (true, _, What::Strict) if own => Some(ENDED),
-        (true, _, _) if there => Some(ENDED),
-        (false, true, _) if there => Some(&[Refused]),
-        (false, false, What::Strict) if there => Some(&[UnexpectedReply]),
-        _ => None,
-    }
-}
-
-fn trust(path: &Path, own: bool, there: bool) -> Option<&'static [Reason]> {
-    match (path.ambient, path.tunnel, path.what) {
-        (true, _, What::OwnHbone) if own => Some(&[CertUntrusted]),
-        (true, _, What::Underlay | What::Names | What::Capture | What::Istiod(_)) => None,
-        (true, _, _) if own || there => Some(ENDED),
-        (false, true, _) if there => Some(&[CertUntrusted]),
-        _ => None,
     }
 }

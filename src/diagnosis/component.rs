@@ -80,14 +80,18 @@ pub(super) enum Kind {
     LargeLost,
     /// It answers wrongly.
     Wrong,
-    /// Nothing listens behind the port.
+    /// Nothing listens behind a Service's port.
     Closed,
+    /// Nothing listens behind the probed port of the ambient pods of a node.
+    PortClosed,
     /// The addresses answer no more.
     Gone,
     /// Others answer at the addresses.
     Replaced,
     /// A policy denies what it is to let pass.
     Denies,
+    /// A policy denies plaintext that is to pass.
+    Strict,
     /// A policy lets pass what it is to deny.
     Gap,
     /// Certificates lead to another root.
@@ -165,15 +169,14 @@ impl Component {
             Self::Capture(_) => &[Kind::Lost],
             Self::Node(_) => &[Kind::Unreachable, Kind::LargeLost],
             Self::Zone(_, _) => &[Kind::Unreachable],
-            Self::CorednsPod(_) | Self::Coredns | Self::IstiodPod(_) | Self::Istiod => {
-                &[Kind::Down, Kind::Wrong]
-            }
+            Self::CorednsPod(_) | Self::Coredns => &[Kind::Down, Kind::Wrong, Kind::Gray],
+            Self::IstiodPod(_) | Self::Istiod => &[Kind::Down, Kind::Wrong],
             Self::IstiodLink(_) => &[Kind::Cut, Kind::Misdescribed],
-            Self::Peer(_) => &[Kind::Closed, Kind::Gone, Kind::Replaced],
+            Self::Peer(_) => &[Kind::PortClosed, Kind::Gone, Kind::Replaced],
             Self::Service(_) => &[Kind::Closed, Kind::Gone, Kind::Wrong],
             Self::Target(_) => &[Kind::Gone, Kind::Wrong],
             Self::PeerPolicy(_) | Self::PeersPolicy | Self::ServicePolicy(_) => {
-                &[Kind::Denies, Kind::Gap]
+                &[Kind::Denies, Kind::Strict, Kind::Gap]
             }
             Self::Trust(_) => &[Kind::Disagree],
         }
@@ -186,7 +189,7 @@ impl Component {
             (Self::Capture(_), _) => FaultWord::Lost,
             (Self::Hbone(_), _) => FaultWord::Blocked,
             (Self::Trust(_), _) => FaultWord::Disagree,
-            (_, Kind::Denies) => FaultWord::Denies,
+            (_, Kind::Denies | Kind::Strict) => FaultWord::Denies,
             (_, Kind::Gap) => FaultWord::Gap,
             (_, Kind::NoCertificate) => FaultWord::NoCertificate,
             (
@@ -259,6 +262,8 @@ pub(super) struct Names {
     pub(super) coredns_nodes: Vec<Option<u32>>,
     /// Nodes by istiod pod.
     pub(super) istiod_nodes: Vec<Option<u32>>,
+    /// Whether an istiod pod is asked by itself.
+    pub(super) istiod_asked: bool,
     /// By Service.
     pub(super) backends: Vec<Backend>,
 }

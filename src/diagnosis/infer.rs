@@ -2,20 +2,24 @@
 //! greedy with incremental gains, then local search. The model of inference is Flock's
 //! (arXiv 2305.03348), with reasons, doubtful effects and odd paths added.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use crate::diagnosis::component::{Component, Kind, Names};
-use crate::diagnosis::likelihood::{BACKGROUND, Cause, log_likelihood, uniform};
+use crate::diagnosis::likelihood::{Cause, log_likelihood};
 use crate::diagnosis::path::{End, Path};
 use crate::diagnosis::seen::{Tally, best};
 use crate::diagnosis::signature::{Signature, signature};
 
 /// Shares of failing attempts that are tried.
-const RATES: [f64; 7] = [1.0, 0.7, 0.4, 0.2, 0.1, 0.05, 0.02];
+const RATES: [f64; 8] = [1.0, 0.9, 0.6, 0.4, 0.2, 0.1, 0.05, 0.02];
+/// Factors by which the best of them is moved.
+const FINER: [f64; 5] = [1.25, 1.12, 1.12, 1.06, 1.03];
 /// What one more broken component costs, nats, beside the logarithm of how many there are.
 const COST: f64 = 6.0;
 /// What a gray fault costs more: it has a rate.
 const GRAY: f64 = 2.0;
+/// What a kind of fault costs more that would explain nearly every reason.
+const VAGUE: f64 = 4.0;
 /// The most broken components that are looked for.
 const MOST: usize = 256;
 /// Components that may stand in for a suspect.
@@ -47,6 +51,10 @@ pub(super) struct Search<'a> {
     pulls: HashMap<u32, f64>,
     /// By path, what acts on it.
     causes: HashMap<u32, Vec<Cause>>,
+    /// By component, the most that it may still gain.
+    hopes: HashMap<Component, f64>,
+    /// What was weighed and has not changed since.
+    weighed: HashMap<Component, Option<Suspect>>,
     cost: f64,
 }
 
@@ -55,7 +63,7 @@ impl<'a> Search<'a> {
         let cost = COST + (names.components().max(1) as f64).ln();
         let failing = (0..paths.len()).filter(|path| tallies[*path].violated > 0);
         let pulls: HashMap<u32, f64> =
-            failing.map(|path| (path as u32, pull(&tallies[path]))).collect();
+            failing.map(|path| (path as u32, most(&tallies[path], &[]))).collect();
         let mut sums: HashMap<Component, f64> = HashMap::new();
         for (path, pull) in &pulls {
             paths[*path as usize].crossings(names, &mut |component, _| {
@@ -63,6 +71,7 @@ impl<'a> Search<'a> {
             });
         }
         sums.retain(|_, sum| *sum > cost);
+        let hopes = sums.clone();
         let mut index: HashMap<Component, Vec<Touch>> =
             sums.into_keys().map(|component| (component, Vec::new())).collect();
         if !index.is_empty() {
@@ -74,18 +83,25 @@ impl<'a> Search<'a> {
                 });
             }
         }
-        Self { names, paths, tallies, index, pulls, causes: HashMap::new(), cost }
+        Self {
+            names,
+            paths,
+            tallies,
+            index,
+            pulls,
+            causes: HashMap::new(),
+            hopes,
+            weighed: HashMap::new(),
+            cost,
+        }
     }
 
     /// The suspects, those that explain most first.
     pub(super) fn run(&mut self) -> Vec<Suspect> {
         let mut suspects: Vec<Option<Suspect>> = Vec::new();
-        let mut gains: HashMap<Component, Suspect> = HashMap::new();
-        let all: Vec<Component> = self.index.keys().copied().collect();
-        self.weigh(&all, &mut gains);
-        for _ in 0..=ROUNDS {
-            self.add_greedily(&mut suspects, &mut gains);
-            if !self.improve(&mut suspects, &mut gains) {
+        for _ in 0..ROUNDS {
+            self.add_greedily(&mut suspects);
+            if !self.improve(&mut suspects) {
                 break;
             }
         }
@@ -94,74 +110,82 @@ impl<'a> Search<'a> {
         found
     }
 
-    fn add_greedily(
-        &mut self,
-        suspects: &mut Vec<Option<Suspect>>,
-        gains: &mut HashMap<Component, Suspect>,
-    ) {
+    fn add_greedily(&mut self, suspects: &mut Vec<Option<Suspect>>) {
         while suspects.len() < MOST {
-            let by_gain = |a: &&Suspect, b: &&Suspect| {
-                a.gain.total_cmp(&b.gain).then(b.component.cmp(&a.component))
-            };
-            let Some(next) = gains.values().max_by(by_gain).copied() else { return };
-            if next.gain <= 0.0 {
-                return;
-            }
+            let Some(next) = self.likeliest(suspects) else { return };
             self.accuse(&next, suspects.len());
             suspects.push(Some(next));
-            self.weigh(&self.neighbours(&next), gains);
-            let accused = suspects.iter().flatten().map(|suspect| suspect.component);
-            let accused: Vec<Component> = accused.collect();
-            gains.retain(|component, _| !accused.contains(component));
         }
     }
 
+    /// The component that gains most. Those that may hope for less than the best so far are not
+    /// weighed.
+    fn likeliest(&mut self, suspects: &[Option<Suspect>]) -> Option<Suspect> {
+        let mut hopes: Vec<(Component, f64)> = self
+            .hopes
+            .iter()
+            .filter(|(_, hope)| **hope > self.cost)
+            .filter(|(component, _)| {
+                !suspects.iter().flatten().any(|suspect| suspect.component == **component)
+            })
+            .map(|(component, hope)| (*component, *hope - self.cost))
+            .collect();
+        hopes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let mut most: Option<Suspect> = None;
+        for (component, hope) in hopes {
+            if most.is_some_and(|most| most.gain >= hope) {
+                break;
+            }
+            let known = self.weighed.get(&component).copied();
+            let weighed = known.unwrap_or_else(|| self.best(component));
+            self.weighed.insert(component, weighed);
+            if let Some(suspect) = weighed
+                && suspect.gain > most.map_or(0.0, |most| most.gain)
+            {
+                most = Some(suspect);
+            }
+        }
+        most
+    }
+
     /// Replaces each suspect by what now fits best in its place, or by nothing. Whether any was.
-    fn improve(
-        &mut self,
-        suspects: &mut [Option<Suspect>],
-        gains: &mut HashMap<Component, Suspect>,
-    ) -> bool {
+    fn improve(&mut self, suspects: &mut [Option<Suspect>]) -> bool {
         let mut changed = false;
         for place in 0..suspects.len() {
             let Some(old) = suspects[place] else { continue };
-            self.acquit(place);
+            self.acquit(&old, place);
             let mut rivals = self.rivals(&old);
+            rivals
+                .retain(|rival| !suspects.iter().flatten().any(|other| other.component == *rival));
             rivals.push(old.component);
-            rivals.retain(|rival| {
-                !suspects.iter().flatten().any(|other| other.component == *rival)
-                    || *rival == old.component
-            });
             let weighed = rivals.iter().filter_map(|rival| self.best(*rival));
             let new = weighed.max_by(|a, b| a.gain.total_cmp(&b.gain)).filter(|new| new.gain > 0.0);
             suspects[place] = new;
             if let Some(new) = &new {
                 self.accuse(new, place);
             }
-            let same = |new: &Suspect| new.component == old.component;
-            if !new.as_ref().is_some_and(same) {
-                changed = true;
-                let mut near = self.neighbours(&old);
-                near.extend(new.iter().flat_map(|new| self.neighbours(new)));
-                self.weigh(&near, gains);
-            }
-            for suspect in suspects.iter().flatten() {
-                gains.remove(&suspect.component);
-            }
+            changed |= new.is_none_or(|new| new.component != old.component);
         }
         changed
     }
 
-    /// What else would explain what `suspect` (at `place`) explains, best first, with its gain in
-    /// the place of the suspect's.
-    pub(super) fn alternatives(&mut self, suspect: &Suspect, place: usize) -> Vec<Suspect> {
-        self.acquit(place);
-        let rivals = self.rivals(suspect);
+    /// What the suspect at `place` gains beside the others, and what else would explain what it
+    /// explains, best first.
+    pub(super) fn alternatives(
+        &mut self,
+        suspects: &[Suspect],
+        place: usize,
+    ) -> (f64, Vec<Suspect>) {
+        let suspect = &suspects[place];
+        self.acquit(suspect, place);
+        let own = self.fit(suspect.component, suspect.kind).map_or(0.0, |own| own.gain);
+        let mut rivals = self.rivals(suspect);
+        rivals.retain(|rival| suspects.iter().all(|other| other.component != *rival));
         let mut found: Vec<Suspect> =
             rivals.iter().filter_map(|rival| self.best(*rival)).filter(|r| r.gain > 0.0).collect();
         self.accuse(suspect, place);
         found.sort_by(|a, b| b.gain.total_cmp(&a.gain));
-        found
+        (own, found)
     }
 
     /// Lets the suspects act afresh, each by its place in the list.
@@ -201,15 +225,6 @@ impl<'a> Search<'a> {
         self.pulls.keys().copied()
     }
 
-    fn weigh(&self, components: &[Component], gains: &mut HashMap<Component, Suspect>) {
-        for component in components {
-            match self.best(*component) {
-                Some(best) => gains.insert(*component, best),
-                None => gains.remove(component),
-            };
-        }
-    }
-
     /// The kind and rate that fit `component` best.
     fn best(&self, component: Component) -> Option<Suspect> {
         let kinds = component.kinds().iter();
@@ -226,23 +241,64 @@ impl<'a> Search<'a> {
         if hope < self.cost {
             return None;
         }
+        let (plain, touched) = self.sorted(touched);
         let before: Vec<f64> = touched
             .iter()
             .map(|(path, _)| log_likelihood(self.tally(*path), self.causes(*path), None))
             .collect();
         let rates = RATES.iter().filter(|rate| kind != Kind::Gray || **rate < 1.0);
-        let fits = rates.map(|&rate| {
-            let gain: f64 = std::iter::zip(&touched, &before)
+        let vague = if kind == Kind::Gray { VAGUE } else { 0.0 };
+        let fitted = |rate: f64| {
+            let for_it: f64 = std::iter::zip(&touched, &before)
                 .map(|((path, cause), before)| {
                     let cause = Cause { rate, ..*cause };
                     let causes = self.causes(*path);
                     log_likelihood(self.tally(*path), causes, Some(&cause)) - before
                 })
                 .sum();
-            let cost = self.cost + if rate < 1.0 { GRAY } else { 0.0 };
-            Suspect { component, kind, rate, gain: gain - cost }
-        });
-        fits.max_by(|a, b| a.gain.total_cmp(&b.gain))
+            let against: f64 = plain
+                .iter()
+                .map(|(tally, cause, count)| {
+                    let cause = Cause { rate, ..*cause };
+                    let before = log_likelihood(tally, &[], None);
+                    *count * (log_likelihood(tally, &[], Some(&cause)) - before)
+                })
+                .sum();
+            let cost = self.cost + if rate < 0.9 { GRAY } else { 0.0 } + vague;
+            Suspect { component, kind, rate, gain: for_it + against - cost }
+        };
+        let by_gain = |a: &Suspect, b: &Suspect| a.gain.total_cmp(&b.gain);
+        let mut most = rates.map(|rate| fitted(*rate)).max_by(by_gain)?;
+        // Between the rates of the grid, where many attempts tell them apart.
+        if most.gain > 0.0 && most.rate < 0.9 {
+            for step in FINER {
+                let near = [most.rate * step, most.rate / step].map(|rate| fitted(rate.min(0.95)));
+                most = near.into_iter().fold(most, |a, b| if b.gain > a.gain { b } else { a });
+            }
+        }
+        Some(most)
+    }
+
+    /// Healthy paths on which nothing acts yet, counted by what they weigh, and all others.
+    fn sorted(
+        &self,
+        touched: Vec<(u32, Cause)>,
+    ) -> (Vec<(&'a Tally, Cause, f64)>, Vec<(u32, Cause)>) {
+        let mut plain: HashMap<(u64, u64), (&'a Tally, Cause, f64)> = HashMap::new();
+        let mut others = Vec::new();
+        for (path, cause) in touched {
+            let tally = self.tally(path);
+            if tally.violated > 0 || !self.causes(path).is_empty() {
+                others.push((path, cause));
+                continue;
+            }
+            let key = (tally.met, cause.signature.shows.to_bits());
+            plain.entry(key).or_insert((tally, cause, 0.0)).2 += 1.0;
+        }
+        // In an order of its own: sums must come out the same every time.
+        let mut plain: Vec<_> = plain.into_iter().collect();
+        plain.sort_by_key(|(key, _)| *key);
+        (plain.into_iter().map(|(_, counted)| counted).collect(), others)
     }
 
     fn tally(&self, path: u32) -> &'a Tally {
@@ -254,26 +310,39 @@ impl<'a> Search<'a> {
         for (path, signature) in touched {
             let cause = Cause { rate: suspect.rate, signature, suspect: place };
             self.causes.entry(path).or_default().push(cause);
+            self.changed(path);
         }
     }
 
-    fn acquit(&mut self, place: usize) {
-        self.causes.retain(|_, causes| {
-            causes.retain(|cause| cause.suspect != place);
-            !causes.is_empty()
+    fn acquit(&mut self, suspect: &Suspect, place: usize) {
+        let touched: Vec<_> = self.touched(suspect.component, suspect.kind).collect();
+        for (path, _) in touched {
+            if let Some(causes) = self.causes.get_mut(&path) {
+                causes.retain(|cause| cause.suspect != place);
+                if causes.is_empty() {
+                    self.causes.remove(&path);
+                }
+            }
+            self.changed(path);
+        }
+    }
+
+    /// Something else acts on `path`: what its components may hope for is counted again.
+    fn changed(&mut self, path: u32) {
+        let Some(pull) = self.pulls.get_mut(&path) else { return };
+        let causes = self.causes.get(&path).map_or(&[][..], Vec::as_slice);
+        let now = most(&self.tallies[path as usize], causes);
+        let change = now - std::mem::replace(pull, now);
+        let (hopes, weighed) = (&mut self.hopes, &mut self.weighed);
+        self.paths[path as usize].crossings(self.names, &mut |component, _| {
+            if let Some(hope) = hopes.get_mut(&component) {
+                *hope += change;
+            }
+            weighed.remove(&component);
         });
     }
 
-    /// Components that share failing paths with `suspect`, and so compete with it.
-    fn neighbours(&self, suspect: &Suspect) -> Vec<Component> {
-        let mut near = BTreeSet::new();
-        self.shared(suspect, |component, _| {
-            near.insert(component);
-        });
-        near.into_iter().collect()
-    }
-
-    /// Those of them that are on most of what it explains.
+    /// Components that share failing paths with `suspect`, those on most of what it explains.
     fn rivals(&self, suspect: &Suspect) -> Vec<Component> {
         let mut weights: HashMap<Component, f64> = HashMap::new();
         self.shared(suspect, |component, pull| *weights.entry(component).or_default() += pull);
@@ -299,10 +368,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The most that a cause may gain on a path that failed.
-fn pull(tally: &Tally) -> f64 {
-    let (met, violated) = (tally.met as f64, tally.violated as f64);
-    let without = log_likelihood(tally, &[], None);
-    let chance = met * (-BACKGROUND).ln_1p() + violated * (BACKGROUND * uniform()).ln();
-    (best(met, violated) - without.max(chance)).max(0.0)
+/// The most that one more cause may gain on a path that failed.
+fn most(tally: &Tally, causes: &[Cause]) -> f64 {
+    let most = best(tally.met as f64, tally.violated as f64);
+    (most - log_likelihood(tally, causes, None)).max(0.0)
 }

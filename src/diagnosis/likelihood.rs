@@ -5,11 +5,13 @@ use crate::diagnosis::signature::Signature;
 use crate::failure::Reason;
 
 /// Attempts that fail though nothing is broken.
-pub(super) const BACKGROUND: f64 = 1e-4;
+const BACKGROUND: f64 = 1e-4;
 /// How likely a path is odd for a cause of its own: no path alone pulls more than its logarithm.
 const ODD: f64 = 1e-8;
 /// No fault is certain to fail every attempt: windows begin before it and end after it.
-const MOST: f64 = 0.99;
+const MOST: f64 = 0.998;
+/// Attempts of one path fail by the same cause: their reasons count as no more than so many.
+const REASONS: f64 = 4.0;
 
 /// A broken component on a path.
 #[derive(Debug, Clone, Copy)]
@@ -37,19 +39,16 @@ impl Cause {
 pub(super) fn log_likelihood(tally: &Tally, causes: &[Cause], extra: Option<&Cause>) -> f64 {
     let acting = || causes.iter().chain(extra);
     let certain = |cause: &&Cause| cause.signature.shows >= 1.0;
-    let firm = mixed(tally, acting().filter(certain));
-    let mut hidden = 0.0;
-    let mut parts: [f64; 9] = [f64::NEG_INFINITY; 9];
-    for (place, doubtful) in acting().filter(|cause| !certain(cause)).take(8).enumerate() {
-        let shows = doubtful.signature.shows;
-        hidden += (1.0 - shows).ln();
-        let own = acting().filter(certain).chain([doubtful]);
-        // A path may meet only a part of it.
-        let own = mixed(tally, own).max(part(tally, doubtful));
-        parts[place + 1] = shows.ln() + own;
+    let hides = |cause: &Cause| (1.0 - cause.signature.shows).ln();
+    let doubtful = || acting().filter(|cause| !certain(cause));
+    let hidden: f64 = doubtful().map(hides).sum();
+    let mut told = hidden + mixed(tally, acting().filter(certain));
+    for shown in doubtful() {
+        let own = mixed(tally, acting().filter(certain).chain([shown]));
+        // A path may meet only a part of it. That it shows costs nothing: where it shows and
+        // where not is one question for all paths, not one for each.
+        told = told.max(hidden - hides(shown) + own.max(part(tally, shown)));
     }
-    parts[0] = hidden + firm;
-    let told = log_sum(&parts);
     log_sum(&[told, ODD.ln() + odd(tally)])
 }
 
@@ -61,6 +60,8 @@ fn mixed<'a>(tally: &Tally, causes: impl Iterator<Item = &'a Cause> + Clone) -> 
     if tally.violated == 0 {
         return sum;
     }
+    sum += tally.violated as f64 * (1.0 - met).ln();
+    let weight = weight(tally);
     let strengths: f64 = BACKGROUND + causes.clone().map(Cause::strength).sum::<f64>();
     for (reason, count) in &tally.reasons {
         let own: f64 = causes
@@ -68,7 +69,7 @@ fn mixed<'a>(tally: &Tally, causes: impl Iterator<Item = &'a Cause> + Clone) -> 
             .map(|cause| cause.strength() * cause.signature.likelihood(*reason))
             .sum();
         let share = (BACKGROUND * uniform() + own) / strengths;
-        sum += *count as f64 * ((1.0 - met) * share).ln();
+        sum += weight * *count as f64 * share.ln();
     }
     sum
 }
@@ -81,7 +82,7 @@ fn part(tally: &Tally, cause: &Cause) -> f64 {
     let rate = tally.violated as f64 / (tally.violated + tally.met) as f64;
     let rate = rate.min(cause.rate()).max(BACKGROUND);
     let partly = Cause { rate, ..*cause };
-    mixed(tally, std::iter::once(&partly)) - 1.5
+    mixed(tally, std::iter::once(&partly)) - 0.5
 }
 
 /// Under a cause of its own, about which nothing is known.
@@ -92,11 +93,16 @@ fn odd(tally: &Tally) -> f64 {
     let (met, violated) = (tally.met as f64, tally.violated as f64);
     let reasons = tally.reasons.iter().map(|(_, count)| *count as f64);
     let mix: f64 = reasons.map(|count| count * (count / violated).ln()).sum();
-    best(met, violated) + mix + tally.reasons.len() as f64 * uniform().ln()
+    best(met, violated) + weight(tally) * mix + uniform().ln()
+}
+
+/// How much the reason of one attempt counts.
+fn weight(tally: &Tally) -> f64 {
+    (REASONS / tally.violated as f64).min(1.0)
 }
 
 /// How likely each reason is when nothing is known.
-pub(super) fn uniform() -> f64 {
+fn uniform() -> f64 {
     1.0 / Reason::ALL.len() as f64
 }
 

@@ -164,7 +164,10 @@ impl Path {
             Subject::Istiod(_) => {
                 tell(Component::IstiodLink(self.source), End::From);
                 tell(Component::Istiod, End::To);
-                pods(names.istiod.len(), Component::IstiodPod, tell);
+                // The only pod is istiod.
+                if names.istiod.len() > 1 || names.istiod_asked {
+                    pods(names.istiod.len(), Component::IstiodPod, tell);
+                }
                 // The name may have to be resolved.
                 tell(Component::Coredns, End::Shared);
                 for pod in 0..names.coredns.len().min(MOST_SHARED) as u32 {
@@ -251,7 +254,10 @@ fn subject(observation: &Observation, names: &mut Names) -> Subject {
     }
     match target.split_once('/') {
         Some(("coredns", pod)) => Subject::CorednsPod(names.coredns_pod(pod)),
-        Some(("istiod", pod)) => Subject::IstiodPod(names.istiod_pod(pod)),
+        Some(("istiod", pod)) => {
+            names.istiod_asked = true;
+            Subject::IstiodPod(names.istiod_pod(pod))
+        }
         Some(("service", service)) => Subject::Service(names.service(service)),
         _ => Subject::Target(names.targets.number(target)),
     }

@@ -80,8 +80,8 @@ pub(super) fn report(
 ) -> Report {
     let explained_fraction = explained(search);
     let mut diagnoses: Vec<Diagnosis> = Vec::new();
-    for (place, suspect) in suspects.iter().enumerate() {
-        diagnoses.push(diagnosis(search, suspect, place));
+    for place in 0..suspects.len() {
+        diagnoses.push(diagnosis(search, suspects, place));
     }
     let unreachable =
         |node: u32| suspects.iter().any(|suspect| suspect.component == Component::Node(node));
@@ -113,13 +113,14 @@ fn explained(search: &Search<'_>) -> f64 {
     if all == 0 { 1.0 } else { known as f64 / all as f64 }
 }
 
-fn diagnosis(search: &mut Search<'_>, suspect: &Suspect, place: usize) -> Diagnosis {
-    let rivals = search.alternatives(suspect, place);
-    let doubt: f64 = rivals.iter().map(|rival| (rival.gain - suspect.gain).exp()).sum();
-    let none = (-suspect.gain).exp();
+fn diagnosis(search: &mut Search<'_>, suspects: &[Suspect], place: usize) -> Diagnosis {
+    let suspect = &suspects[place];
+    let (gain, rivals) = search.alternatives(suspects, place);
+    let doubt: f64 = rivals.iter().map(|rival| (rival.gain - gain).exp()).sum();
+    let none = (-gain).exp();
     let confidence = (1.0 / (1.0 + doubt + none)).min(CONFIDENT);
     let names = search.names;
-    let close = rivals.iter().filter(|rival| rival.gain > suspect.gain - CLOSE);
+    let close = rivals.iter().filter(|rival| rival.gain > gain - CLOSE);
     let alternatives: Vec<Alternative> = close
         .take(MOST_ALTERNATIVES)
         .map(|rival| Alternative {

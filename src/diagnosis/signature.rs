@@ -2,7 +2,7 @@
 //! look-up. What is not in the table a fault leaves alone.
 
 use crate::diagnosis::component::Kind;
-use crate::diagnosis::path::{Class, End, Path};
+use crate::diagnosis::path::{Class, End, Path, Subject};
 use crate::failure::Reason::{self, *};
 
 /// How attempts of a path fail by a fault.
@@ -19,20 +19,21 @@ pub(super) struct Signature {
     pub(super) compatible: &'static [Reason],
 }
 
-/// How likely a failing attempt has a strong reason, and a compatible one if there are any.
-const STRONG: f64 = 0.86;
-const COMPATIBLE: f64 = 0.11;
+/// How likely a failing attempt has a strong reason, and a compatible one if there are any, and
+/// any other.
+const STRONG: f64 = 0.9;
+const COMPATIBLE: f64 = 0.07;
 const SURPRISING: f64 = 0.03;
 
 impl Signature {
-    /// How likely an attempt that fails by the fault has `reason`.
+    /// How likely an attempt that fails by the fault has a reason of the kind of `reason`: which
+    /// of the strong ones it is, is one question for all paths, and costs a path nothing.
     pub(super) fn likelihood(&self, reason: Reason) -> f64 {
         if self.strong.contains(&reason) {
-            let share = if self.compatible.is_empty() { STRONG + COMPATIBLE } else { STRONG };
-            return share / self.strong.len() as f64;
+            return STRONG;
         }
         if self.compatible.contains(&reason) {
-            return COMPATIBLE / self.compatible.len() as f64;
+            return COMPATIBLE;
         }
         SURPRISING / Reason::ALL.len() as f64
     }
@@ -69,7 +70,7 @@ use End::{From, Shared, To};
 // Not all: some kinds have the names of reasons.
 use Kind::{
     Blocked, Cut, Dead, Denies, Disagree, DnsProxy, Down, Frozen, Gap, Gone, Gray, Listeners, Lost,
-    Misdescribed, NoCertificate, Replaced, StaleXds, Wrong,
+    Misdescribed, NoCertificate, PortClosed, Replaced, StaleXds, Wrong,
 };
 
 const CALLS: &[Class] = &[Mesh, Passthrough];
@@ -105,10 +106,10 @@ const TABLE: &[Signature] = &[
     must(&[Frozen], From, &[AmbientLadder, CapturedDns, OwnHbone], &[Timeout], &[]),
     may(0.6, &[Frozen], From, &[Readiness], &[Timeout], &[]),
     may(0.5, &[Frozen], From, &[Capture], &[Timeout, CaptureMismatch], &[]),
-    may(0.9, &[Frozen], To, &[Mesh], &[Timeout], ENDED),
+    may(0.9, &[Frozen], To, &[Mesh], HUNG, &[]),
     must(&[Frozen], To, &[Plaintext, Tunnel, Certificate], &[Timeout], &[]),
     // One without a valid certificate: what needs none goes on.
-    may(0.7, &[NoCertificate], From, &[Mesh], ENDED, &[]),
+    may(0.4, &[NoCertificate], From, &[Mesh], ENDED, &[]),
     must(
         &[NoCertificate],
         From,
@@ -116,7 +117,7 @@ const TABLE: &[Signature] = &[
         &[Reset, Closed, TlsAlert, CertExpired],
         &[CertExpiring],
     ),
-    may(0.7, &[NoCertificate], To, &[Mesh], ENDED, &[]),
+    may(0.4, &[NoCertificate], To, &[Mesh], ENDED, &[]),
     must(&[NoCertificate], To, HBONE, &[Reset, Closed, TlsAlert, CertExpired], &[CertExpiring]),
     // One that does not know its own pods: 5 s of silence, then the end.
     must(&[StaleXds], From, CALLS, &[Closed, Timeout, Reset], &[]),
@@ -153,9 +154,9 @@ const TABLE: &[Signature] = &[
     must(&[Kind::Unreachable], To, &[AmbientLadder], &[Timeout], HANDSHAKE),
     may(0.3, &[Kind::Unreachable], To, &[CapturedDns], &[Timeout], &[Servfail]),
     // What is behind the tunnel, or its address.
-    must(&[Kind::Closed], To, &[Mesh, Plaintext], ENDED, &[Refused]),
-    must(&[Kind::Closed], To, &[Tunnel], &[HboneUnavailable], &[]),
-    must(&[Kind::Closed], To, CALLS, ENDED, &[Refused]),
+    must(&[PortClosed, Kind::Closed], To, &[Mesh, Plaintext], ENDED, &[Refused]),
+    must(&[PortClosed, Kind::Closed], To, &[Tunnel], &[HboneUnavailable], &[]),
+    must(&[Kind::Closed], To, &[Passthrough], ENDED, &[Refused]),
     must(&[Kind::Closed], To, &[Direct], &[Refused], ENDED),
     must(&[Gone], To, CALLS, HUNG, &[]),
     must(&[Gone], To, &[Plaintext, Tunnel, Certificate, Direct], NO_WAY, &[Refused]),
@@ -165,16 +166,18 @@ const TABLE: &[Signature] = &[
     // Policies.
     must(&[Denies], To, &[Mesh, Plaintext], ENDED, &[]),
     must(&[Denies], To, &[Tunnel], &[HboneDenied], &[]),
+    must(&[Kind::Strict], To, &[Plaintext], ENDED, &[]),
     must(&[Gap], To, &[Denied], &[UnexpectedReply], &[]),
     // Roots that disagree: the other's ztunnel rejects them, and so do we, by name.
-    may(0.6, &[Disagree], From, &[Mesh], ENDED, &[]),
-    may(0.6, &[Disagree], To, &[Mesh], ENDED, &[]),
+    may(0.4, &[Disagree], From, &[Mesh], ENDED, &[]),
+    may(0.4, &[Disagree], To, &[Mesh], ENDED, &[]),
     must(&[Disagree], To, HBONE, &[CertUntrusted], &[TlsAlert]),
     must(&[Disagree], From, &[OwnHbone], &[CertUntrusted], &[]),
     // CoreDNS.
     must(&[Down], To, &[Dns], &[Timeout, Refused], &[Unreachable, Servfail]),
     must(&[Wrong], To, &[Dns], WRONG_DNS, &[]),
-    may(0.5, &[Down, Wrong], To, &[CapturedDns], &[Timeout, Servfail], WRONG_DNS),
+    must(&[Gray], To, &[Dns], &[Timeout, Refused, Servfail], WRONG_DNS),
+    may(0.05, &[Down, Wrong, Gray], To, &[CapturedDns], &[Timeout, Servfail], WRONG_DNS),
     // istiod, and the way to it.
     must(&[Down], To, &[PlainLadder], &[Refused, Timeout], HANDSHAKE),
     must(&[Down], To, &[AmbientLadder], &[Reset, Closed, TlsAlert, Timeout], &[Refused]),
@@ -186,19 +189,19 @@ const TABLE: &[Signature] = &[
     must(&[Wrong], To, &[Mesh, Passthrough, Plaintext, Direct], WRONG_REPLY, IMPOSTOR),
     must(&[Wrong], To, &[Tunnel], WRONG_REPLY, &[HboneUnavailable]),
     // One of several far ends.
-    may(0.5, &[Down], Shared, NAMES, &[Timeout, Refused], &[Servfail]),
-    may(0.5, &[Wrong], Shared, NAMES, WRONG_DNS, &[]),
-    may(0.5, &[Down], Shared, LADDERS, &[Timeout, Refused, Reset, Closed], &[TlsAlert]),
-    may(0.5, &[Wrong], Shared, LADDERS, WRONG_ISTIOD, WRONG_DNS),
-    may(0.5, &[Kind::Unreachable], Shared, CALLS, HUNG, &[Unreachable]),
-    may(0.5, &[Kind::Unreachable], Shared, OUTSIDE, NO_WAY, &[]),
-    may(0.5, &[Kind::Unreachable], Shared, &[AmbientLadder], &[Timeout], HANDSHAKE),
-    may(0.5, &[Dead, Gray, Lost, Disagree], Shared, &[Mesh], ENDED, &[Timeout]),
-    may(0.5, &[Dead, Listeners, Gray], Shared, &[Plaintext], &[Refused], ENDED),
-    may(0.5, &[NoCertificate, StaleXds, Denies], Shared, &[Mesh], ENDED, &[Timeout]),
-    may(0.5, &[StaleXds, Denies], Shared, &[Plaintext], ENDED, &[]),
-    may(0.5, &[Frozen, Blocked, Gone, Replaced], Shared, &[Mesh], HUNG, &[]),
-    may(0.5, &[Frozen, Gone], Shared, &[Plaintext], &[Timeout], &[Unreachable]),
+    may(0.1, &[Down, Gray], Shared, NAMES, &[Timeout, Refused], &[Servfail]),
+    may(0.1, &[Wrong], Shared, NAMES, WRONG_DNS, &[]),
+    may(0.05, &[Down, Gray], Shared, LADDERS, &[Timeout, Refused, Reset, Closed], &[TlsAlert]),
+    may(0.05, &[Wrong], Shared, LADDERS, WRONG_ISTIOD, WRONG_DNS),
+    may(0.1, &[Kind::Unreachable], Shared, CALLS, HUNG, &[Unreachable]),
+    may(0.1, &[Kind::Unreachable], Shared, OUTSIDE, NO_WAY, &[]),
+    may(0.1, &[Kind::Unreachable], Shared, &[AmbientLadder], &[Timeout], HANDSHAKE),
+    may(0.1, &[Dead, Gray, Lost, Disagree], Shared, &[Mesh], ENDED, &[Timeout]),
+    may(0.1, &[Dead, Listeners, Gray], Shared, &[Plaintext], &[Refused], ENDED),
+    may(0.1, &[NoCertificate, StaleXds, Denies], Shared, &[Mesh], ENDED, &[Timeout]),
+    may(0.1, &[StaleXds, Denies, Kind::Strict], Shared, &[Plaintext], ENDED, &[]),
+    may(0.1, &[Frozen, Blocked, Gone, Replaced], Shared, &[Mesh], HUNG, &[]),
+    may(0.1, &[Frozen, Gone], Shared, &[Plaintext], &[Timeout], &[Unreachable]),
 ];
 
 /// How a fault of large packets shows.
@@ -209,6 +212,10 @@ static LARGE: Signature =
 pub(super) fn signature(kind: Kind, end: End, path: &Path) -> Option<&'static Signature> {
     if kind == Kind::LargeLost {
         return path.large.then_some(&LARGE);
+    }
+    // Another port, or other pods.
+    if kind == PortClosed && path.subject != Subject::Peer {
+        return None;
     }
     let fits = |signature: &&Signature| {
         signature.kinds.contains(&kind)

@@ -43,10 +43,11 @@ pub(super) fn meaning(kind: Kind) -> &'static str {
         Kind::Cut => "this node alone does not get there",
         Kind::Misdescribed => "istiod describes the pods of this node otherwise than they are",
         Kind::Wrong => "it answers, wrongly",
-        Kind::Closed => "nothing listens behind the port",
+        Kind::Closed | Kind::PortClosed => "nothing listens behind the port",
         Kind::Gone => "its addresses do not answer",
         Kind::Replaced => "another workload answers at its address",
         Kind::Denies => "a policy denies what is to pass",
+        Kind::Strict => "a policy denies plaintext that is to pass",
         Kind::Gap => "plaintext is answered where it must be denied",
         Kind::Disagree => "its certificates lead to another root",
     }
