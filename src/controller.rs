@@ -106,7 +106,10 @@ impl Controller {
         let (planner, planned) =
             planner::planner(following.snapshots.clone(), fleet, Arc::clone(&roster));
         tasks.spawn(planner.run(stop.clone()));
-        let analysis = analyse::Analysis::new();
+        let analysis = analyse::Analysis::new(analyse::Places {
+            coredns: config.coredns.namespace.clone(),
+            istio: config.istio.namespace.clone(),
+        });
         let told = (following.snapshots.clone(), analysis.announced());
         let (leads, events) = announce(config, client, told, &tasks, &stop);
         let shared = Arc::new(Shared {

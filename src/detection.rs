@@ -7,7 +7,7 @@
 //!
 //! Four CUSUM tests run on each path: two on failures ([`Design::HARD`], [`Design::LOSS`]), which
 //! share one alarm, and two on slow replies ([`Design::SHIFT`], [`Design::TAIL`]), which share
-//! another. Of 100,000 paths that fail one attempt in 10,000 and are asked every 5 s, 0.13 are
+//! another. Of 100,000 paths that fail one attempt in 10,000 and are asked every 5 s, 0.12 are
 //! taken for broken in a week (0.012 by three failures in a row, 0.11 by loss); a path that fails
 //! always is seen after 3 attempts, one that loses 5 % after 74 in the median and 176 in 95 of 100
 //! cases. `docs/detection.md` has the rest, [`rates`] computes it and `bench/detect` measures it.

@@ -83,7 +83,12 @@ impl Digest {
             seen += u64::from(*count);
             seen > rank
         });
-        bin.map(|(bin, _)| GAMMA.powi((*bin).into()) * 2.0 / (1.0 + GAMMA))
+        bin.map(|(bin, _)| Self::seconds(*bin))
+    }
+
+    /// What all latencies of a bin are taken for, seconds: within 1 % of each.
+    pub fn seconds(bin: i16) -> f64 {
+        GAMMA.powi(bin.into()) * 2.0 / (1.0 + GAMMA)
     }
 
     /// Those that are not empty, ascending.

@@ -161,6 +161,7 @@ impl Incidents {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use time::macros::datetime;
 
     use super::*;
@@ -227,6 +228,43 @@ mod tests {
             incidents.update(&[suspicion("a", confidence)], at(1));
         }
         assert_eq!(incidents.open()[0].summary, "a is dead, 0.99");
+    }
+
+    proptest! {
+        #[test]
+        fn openings_and_closings_take_turns_and_only_quiet_closes(
+            rounds in prop::collection::vec(prop::collection::btree_map(0u8..3, 0.3f64..1.0, 0..3), 1..60),
+        ) {
+            let mut incidents = Incidents::default();
+            let mut open: BTreeMap<String, u64> = BTreeMap::new();
+            let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+            let mut last = 0;
+            for (round, sure) in rounds.iter().enumerate() {
+                let second = 7 * round as u64;
+                let made: Vec<Suspicion> =
+                    sure.iter().map(|(n, sure)| suspicion(&n.to_string(), *sure)).collect();
+                seen.extend(made.iter().map(|it| (it.component.clone(), second)));
+                for change in incidents.update(&made, at(second)) {
+                    match change {
+                        Change::Opened(it) => {
+                            prop_assert!(it.id > last && it.closed_at.is_none());
+                            last = it.id;
+                            prop_assert_eq!(open.insert(it.component, it.id), None);
+                        }
+                        Change::Closed(it) => {
+                            let quiet = second - seen[&it.component];
+                            prop_assert!(quiet >= QUIET.as_secs());
+                            prop_assert_eq!(it.closed_at, Some(at(seen[&it.component])));
+                            prop_assert_eq!(open.remove(&it.component), Some(it.id));
+                        }
+                    }
+                }
+                let told: Vec<u64> = incidents.open().iter().map(|it| it.id).collect();
+                let mut expected: Vec<u64> = open.values().copied().collect();
+                expected.sort_unstable();
+                prop_assert_eq!(told, expected);
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Each replica concludes by itself from what it heard; only who holds the Lease announces.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -51,12 +51,30 @@ pub(super) struct Analysis {
     analyst: Mutex<Analyst>,
     latest: watch::Sender<Arc<Diagnoses>>,
     announced: watch::Sender<Arc<Vec<Finding>>>,
+    /// The last changes as they were told, with when: what is known of an incident later on does
+    /// not make another Event of its beginning.
+    recent: Mutex<VecDeque<(OffsetDateTime, Finding)>>,
+    places: Places,
+}
+
+/// The namespaces of the control plane.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    /// CoreDNS's.
+    pub(super) coredns: String,
+    /// istiod's.
+    pub(super) istio: String,
 }
 
 impl Analysis {
-    pub(super) fn new() -> Self {
-        let analyst = Mutex::new(Analyst::new(OffsetDateTime::now_utc()));
-        Self { analyst, latest: watch::Sender::default(), announced: watch::Sender::default() }
+    pub(super) fn new(places: Places) -> Self {
+        Self {
+            analyst: Mutex::new(Analyst::new(OffsetDateTime::now_utc())),
+            latest: watch::Sender::default(),
+            announced: watch::Sender::default(),
+            recent: Mutex::default(),
+            places,
+        }
     }
 
     /// The agent in `seat` told `observations`: who they are from is what `seat` says.
@@ -102,14 +120,13 @@ impl Analysis {
                 Change::Closed(_) => tracing::info!(component, fault, "incident closed"),
             }
         }
-        let latest = self.latest();
-        let recent = |at: OffsetDateTime| now - at <= ANNOUNCED;
-        let opened = latest.open.iter().chain(&latest.closed).filter(|it| recent(it.opened_at));
-        let closed = latest.closed.iter().filter(|it| it.closed_at.is_some_and(recent));
-        let findings = opened
-            .map(|it| finding(it, FindingReason::IncidentOpened, cluster))
-            .chain(closed.map(|it| finding(it, FindingReason::IncidentClosed, cluster)));
-        let findings: Vec<Finding> = findings.take(MOST).collect();
+        let mut recent = self.recent.lock().expect("no panic while held");
+        recent.extend(changes.iter().map(|change| (now, finding(change, cluster, &self.places))));
+        recent.retain(|(at, _)| now - *at <= ANNOUNCED);
+        let surplus = recent.len().saturating_sub(MOST);
+        recent.drain(..surplus);
+        let findings: Vec<Finding> = recent.iter().map(|(_, finding)| finding.clone()).collect();
+        drop(recent);
         self.announced.send_if_modified(|announced| {
             let other = **announced != findings;
             *announced = Arc::new(findings);
@@ -190,17 +207,23 @@ fn described(cluster: &Cluster) -> Topology {
     }
 }
 
-/// An incident as something to be said of the object nearest to it.
-fn finding(incident: &Incident, reason: FindingReason, cluster: &Cluster) -> Finding {
+/// What happened to an incident, as something to be said of the object nearest to it.
+fn finding(change: &Change, cluster: &Cluster, places: &Places) -> Finding {
+    let (Change::Opened(incident) | Change::Closed(incident)) = change;
     let Incident { component, fault, since, summary, .. } = incident;
-    let message = match (reason, incident.closed_at) {
-        (FindingReason::IncidentClosed, Some(at)) => {
-            format!("{component} is whole again since {}: it was {fault}", seconds(at))
+    let (reason, message) = match change {
+        Change::Opened(_) => (
+            FindingReason::IncidentOpened,
+            format!("{component} is {fault} since {}: {summary}", seconds(*since)),
+        ),
+        Change::Closed(_) => {
+            let at = seconds(incident.closed_at.unwrap_or(incident.seen_at));
+            let message = format!("{component} is whole again since {at}: it was {fault}");
+            (FindingReason::IncidentClosed, message)
         }
-        _ => format!("{component} is {fault} since {}: {summary}", seconds(*since)),
     };
     let message: String = message.chars().filter(|it| !it.is_control()).take(LONGEST).collect();
-    Finding { object: object(component, cluster), reason, message }
+    Finding { object: object(component, cluster, places), reason, message }
 }
 
 fn seconds(at: OffsetDateTime) -> String {
@@ -210,19 +233,29 @@ fn seconds(at: OffsetDateTime) -> String {
 
 /// The object of the API that `component` is nearest to: a Node, a Namespace, or nothing that
 /// exists, and then it is told on the controller's own pod.
-fn object(component: &str, cluster: &Cluster) -> ObjectRef {
+fn object(component: &str, cluster: &Cluster, places: &Places) -> ObjectRef {
     let parts: Vec<&str> = component.split('/').collect();
-    let node = parts.get(1).copied().filter(|name| cluster.nodes.contains_key(*name));
-    let namespace = match (parts.first().copied(), parts.get(1).copied()) {
-        (Some("workload" | "policy"), Some(namespace)) => Some(namespace),
-        (Some("coredns"), _) => Some("kube-system"),
-        (Some("istiod"), _) => Some("istio-system"),
-        _ => None,
+    let known = |name: &str| cluster.nodes.get_key_value(name).map(|(name, _)| name.as_str());
+    let (node, namespace) = match parts[..] {
+        ["coredns", ..] => (None, Some(places.coredns.as_str())),
+        ["istiod", ..] => (None, Some(places.istio.as_str())),
+        // What agents are to each other, and no namespace of the cluster.
+        ["workload" | "policy", "meshprobe", target] => {
+            (target.strip_prefix("peer-").and_then(known), None)
+        }
+        ["workload" | "policy", namespace, _] => (None, Some(namespace)),
+        ["zone", zone, _] => {
+            let mut nodes = cluster.nodes.iter();
+            let first = nodes.find(|(_, node)| node.zone.as_deref() == Some(zone));
+            (first.map(|(name, _)| name.as_str()), None)
+        }
+        [_, name, ..] => (known(name), None),
+        _ => (None, None),
     };
     let (kind, name, uid) = match (node, namespace) {
         // The kubelet's own Events carry the name as uid; `kubectl describe node` looks for it.
-        (Some(node), None) => ("Node", node, Some(node.to_owned())),
-        (_, Some(namespace)) => {
+        (Some(node), _) => ("Node", node, Some(node.to_owned())),
+        (None, Some(namespace)) => {
             let uid = cluster.namespaces.get(namespace).and_then(|it| it.uid.clone());
             ("Namespace", namespace, uid)
         }
@@ -240,45 +273,97 @@ mod tests {
 
     fn cluster() -> Cluster {
         let mut cluster = Cluster::default();
-        cluster.nodes.insert("node-2".to_owned(), cluster::Node::default());
+        let node = cluster::Node { zone: Some("a".to_owned()), ready: true };
+        cluster.nodes.insert("node-2".to_owned(), node);
         let namespace = cluster::Namespace { uid: Some("u".to_owned()), ..Default::default() };
         cluster.namespaces.insert("default".to_owned(), namespace);
         cluster
     }
 
-    #[test]
-    fn incidents_are_told_on_the_object_that_an_operator_looks_at() {
-        let cluster = cluster();
-        let of = |component: &str| {
-            let object = object(component, &cluster);
-            (object.kind, object.name, object.uid.is_some())
-        };
-        let told = |kind: &str, name: &str, uid| (kind.to_owned(), name.to_owned(), uid);
-        assert_eq!(of("ztunnel/node-2"), told("Node", "node-2", true));
-        assert_eq!(of("agent/node-2/plain"), told("Node", "node-2", true));
-        assert_eq!(of("policy/default/web"), told("Namespace", "default", true));
-        assert_eq!(of("coredns/coredns-a"), told("Namespace", "kube-system", false));
-        assert_eq!(of("zone/a/b"), told("Cluster", "zone/a/b", false));
+    fn places() -> Places {
+        Places { coredns: "kube-system".to_owned(), istio: "istio-system".to_owned() }
     }
 
-    #[test]
-    fn an_incident_is_one_line_when_it_opens_and_another_when_it_ends() {
+    fn incident(confidence: f64) -> Incident {
         let at = datetime!(2026-01-01 00:00:00.5 UTC);
-        let incident = Incident {
+        Incident {
             id: 1,
             component: "ztunnel/node-2".to_owned(),
             fault: "dead".to_owned(),
             since: at,
             opened_at: at,
             seen_at: at,
-            closed_at: Some(at),
-            confidence: 1.0,
-            summary: "its sockets\nrefuse".to_owned(),
+            closed_at: None,
+            confidence,
+            summary: format!("its sockets\nrefuse, {confidence}"),
+        }
+    }
+
+    #[test]
+    fn incidents_are_told_on_the_object_that_an_operator_looks_at() {
+        let cluster = cluster();
+        let of = |component: &str| {
+            let object = object(component, &cluster, &places());
+            (object.kind, object.name, object.uid.is_some())
         };
-        let told = |reason| finding(&incident, reason, &cluster()).message;
-        let opened = told(FindingReason::IncidentOpened);
-        assert_eq!(opened, "ztunnel/node-2 is dead since 2026-01-01T00:00:00Z: its socketsrefuse");
-        let closed = told(FindingReason::IncidentClosed);
-        assert!(closed.starts_with("ztunnel/node-2 is whole again since 2026"), "{closed}");
+        let told = |kind: &str, name: &str, uid| (kind.to_owned(), name.to_owned(), uid);
+        for kind in ["ztunnel", "hbone", "capture", "node", "trust", "istiod-link"] {
+            assert_eq!(of(&format!("{kind}/node-2")), told("Node", "node-2", true));
+        }
+        assert_eq!(of("agent/node-2/plain"), told("Node", "node-2", true));
+        assert_eq!(of("zone/a/b"), told("Node", "node-2", true));
+        assert_eq!(of("workload/meshprobe/peer-node-2"), told("Node", "node-2", true));
+        assert_eq!(of("policy/default/web"), told("Namespace", "default", true));
+        assert_eq!(of("coredns/coredns-a"), told("Namespace", "kube-system", false));
+        assert_eq!(of("istiod"), told("Namespace", "istio-system", false));
+    }
+
+    #[test]
+    fn what_has_no_object_of_its_own_is_told_on_the_controller() {
+        for component in ["node/gone", "zone/c/d", "policy/meshprobe/peer", "moon"] {
+            let object = object(component, &cluster(), &places());
+            let told = (object.kind.as_str(), object.name.as_str(), object.uid);
+            assert_eq!(told, ("Cluster", component, None));
+        }
+    }
+
+    #[test]
+    fn an_incident_is_one_line_when_it_opens_and_another_when_it_ends() {
+        let told = |change| finding(&change, &cluster(), &places());
+        let opened = told(Change::Opened(incident(1.0)));
+        assert_eq!(
+            opened.message,
+            "ztunnel/node-2 is dead since 2026-01-01T00:00:00Z: its socketsrefuse, 1"
+        );
+        assert_eq!(opened.reason, FindingReason::IncidentOpened);
+        let closed_at = Some(datetime!(2026-01-01 00:01:00 UTC));
+        let closed = told(Change::Closed(Incident { closed_at, ..incident(1.0) }));
+        assert_eq!(
+            closed.message,
+            "ztunnel/node-2 is whole again since 2026-01-01T00:01:00Z: it was dead"
+        );
+        assert_eq!(closed.reason, FindingReason::IncidentClosed);
+    }
+
+    #[test]
+    fn an_incident_is_announced_as_it_was_when_it_opened_and_for_ten_minutes() {
+        let analysis = Analysis::new(places());
+        let start = datetime!(2026-01-01 00:00:00 UTC);
+        let told = |changes: &[Change], seconds: i64| {
+            let now = start + time::Duration::seconds(seconds);
+            analysis.announce(changes, &cluster(), now);
+            analysis.announced().borrow().clone()
+        };
+        let opened = told(&[Change::Opened(incident(0.9))], 0);
+        assert_eq!(opened.len(), 1);
+        assert_eq!(told(&[], 300), opened);
+        let both = told(&[Change::Closed(incident(0.99))], 500);
+        assert_eq!((both.len(), &both[0]), (2, &opened[0]));
+        assert_eq!(told(&[], 601).len(), 1);
+        assert_eq!(*told(&[], 1200), []);
+        for second in 0..2 * MOST as i64 {
+            told(&[Change::Opened(incident(0.9))], 2000 + second / 10);
+        }
+        assert_eq!(told(&[], 2100).len(), MOST);
     }
 }

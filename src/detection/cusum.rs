@@ -37,7 +37,7 @@ impl Design {
     /// Many replies are above what one in a hundred used to be above.
     pub const SHIFT: Self = Self { rate: 0.2, threshold: 22.0 };
     /// One reply in twenty takes much longer than one in a hundred used to.
-    pub const TAIL: Self = Self { rate: 0.05, threshold: 22.0 };
+    pub const TAIL: Self = Self { rate: 0.05, threshold: 20.0 };
 
     /// By how much the score falls with an attempt without event, and grows with an event, on a path
     /// with this background.
@@ -130,16 +130,16 @@ impl Run {
 pub(super) struct Healing(f32);
 
 impl Healing {
+    /// A broken path is taken for whole at this score: what it then shows is 10⁵ times likelier of
+    /// a whole one.
+    pub(super) const ENOUGH: f32 = 11.5;
+    /// A rate is never taken to be closer to 0 or 1 than this when it is held against attempts.
+    const MARGIN: f32 = 0.02;
+
     /// Whether it is more than 19 to 1 on its way back.
     pub(super) fn is_likely(&self) -> bool {
         self.0 > 3.0
     }
-
-    /// A broken path is taken for whole at this score: one in 10⁵ of those that show one clean
-    /// stretch long enough to be judged is still broken.
-    pub(super) const ENOUGH: f32 = 11.5;
-    /// A rate is never taken to be closer to 0 or 1 than this when it is held against attempts.
-    const MARGIN: f32 = 0.02;
 
     /// Takes in attempts without event, then those with one, of a path that has events at `rate`
     /// while it is broken and at `background` when it is whole; whether it is whole again.

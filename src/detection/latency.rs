@@ -6,10 +6,11 @@
 //! the first nine blocks (621 replies, 52 min at one each 5 s), and then from one block in four, so
 //! that it follows in half a day what is no fault. Cold and warm connections are different paths.
 //!
-//! Of a window more is not told than its count, median and 99th percentile. Of one reply that is
-//! all; of several the replies at and above each quantile are known to be at least that long, and
-//! the others count as not slow.
+//! A window tells its replies in a digest, within 1 %. One without (of Prometheus, of an older agent,
+//! in a file) tells no more than count, median and 99th percentile: the replies at and above each
+//! are at least that long, and the others count as not slow.
 
+use crate::digest::Digest;
 use crate::observation::Observation;
 
 /// Replies of a block: half of all blocks hold one above the 99th percentile (0.99⁶⁹ = 0.5).
@@ -19,7 +20,7 @@ const BLOCKS: usize = 9;
 /// One block in so many is kept once there are enough.
 const SELDOM: u8 = 4;
 /// Replies above this many times the baseline are slow, and above this many very slow.
-const SLOW: [f32; 2] = [1.25, 2.5];
+const SLOW: [f32; 2] = [1.25, 3.0];
 /// Replies that are not longer than this above the baseline are not slow, seconds: what a busy
 /// machine adds to a reply from nearby.
 const LEAST: f32 = 0.0005;
@@ -89,10 +90,14 @@ impl Baseline {
 
 /// How many replies of `observation` took longer than `bound` seconds, at least.
 fn above(observation: &Observation, bound: f32) -> u64 {
+    let is_above = |seconds: f64| seconds > f64::from(bound);
+    if let Some(digest) = &observation.digest {
+        let slow = digest.bins().iter().filter(|(bin, _)| is_above(Digest::seconds(*bin)));
+        return slow.map(|(_, count)| u64::from(*count)).sum();
+    }
     let Some(latency) = observation.latency_seconds else { return 0 };
     let replies = observation.verdicts.met;
     let from = |share: f64| replies - (share * replies.saturating_sub(1) as f64) as u64;
-    let is_above = |seconds: f64| seconds > f64::from(bound);
     match (is_above(latency.p50), is_above(latency.p99)) {
         _ if replies == 0 => 0,
         (true, _) => from(0.5),
@@ -103,6 +108,9 @@ fn above(observation: &Observation, bound: f32) -> u64 {
 
 /// The longest that `observation` tells of, seconds.
 pub(super) fn longest(observation: &Observation) -> Option<f32> {
+    if let Some((bin, _)) = observation.digest.as_ref().and_then(|digest| digest.bins().last()) {
+        return Some(Digest::seconds(*bin) as f32);
+    }
     let latency = observation.latency_seconds?;
     Some(latency.p99.max(latency.p50) as f32).filter(|seconds| seconds.is_finite())
 }
@@ -119,6 +127,7 @@ fn seconds(scaled: u16) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::{Latency, Verdicts};
 
     #[test]
     fn latencies_survive_their_scale() {
@@ -126,6 +135,25 @@ mod tests {
             assert!((seconds(scaled(latency)) / latency - 1.0).abs() < 1e-3, "{latency}");
         }
         assert_eq!(scaled(0.0), 0);
+    }
+
+    #[test]
+    fn slow_replies_are_counted_by_the_digest_and_at_least_without() {
+        let mut baseline = Baseline::default();
+        (0..9 * 69).for_each(|_| baseline.take(1, 0.01));
+        let mut digest = Digest::default();
+        for milliseconds in [9, 10, 11, 20, 31, 200] {
+            digest.add(std::time::Duration::from_millis(milliseconds));
+        }
+        let verdicts = Verdicts { met: 6, ..Verdicts::default() };
+        let [p50, p99] = [0.5, 0.99].map(|share| digest.quantile(share).expect("not empty"));
+        let latency_seconds = Some(Latency { p50, p99 });
+        let bare = crate::detection::tests::told("a", 0, 6, 0);
+        let without = Observation { verdicts, latency_seconds, ..bare };
+        assert_eq!(baseline.slow(&without), [2, 2]);
+        let with = Observation { digest: Some(digest), ..without };
+        assert_eq!(baseline.slow(&with), [3, 2]);
+        assert!(longest(&with).is_some_and(|longest| (0.198..0.202).contains(&longest)));
     }
 
     #[test]

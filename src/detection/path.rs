@@ -10,13 +10,12 @@ use crate::detection::latency::{
 use crate::detection::taken::{Counts, Taken};
 use crate::detection::{Asked, Change, Changes};
 use crate::failure::Reason;
-use crate::observation::{Observation, Verdicts};
+use crate::observation::{Expected, Observation, Verdicts};
 
 /// Steps that are remembered of a path.
 const RECENT: usize = 6;
 
-/// What one telling added: inconclusive, met and violated, of attempts that began at `second` and
-/// `millisecond` at the earliest.
+/// What one telling added: attempts that began at `second` and `millisecond` at the earliest.
 #[derive(Debug, Clone, Copy, Default)]
 struct Step {
     second: u32,
@@ -35,7 +34,8 @@ pub(super) struct Open {
     pub(super) attempts: u32,
     /// Events among them.
     pub(super) events: u32,
-    /// Share of events when the last of them was told.
+    /// Share of events when the last of them was told (Jeffreys' estimate: what a few attempts have
+    /// shown is doubtful, and a fault that lost three in a row by chance is not one of all).
     rate: f32,
     healing: Healing,
 }
@@ -56,7 +56,7 @@ pub(super) struct State {
     pub(super) failing: Option<Box<Open>>,
     pub(super) slow: Option<Box<Open>>,
     /// Failures of the newest window with any, by reason; nothing while nothing fails.
-    reasons: Option<Box<BTreeMap<Reason, u64>>>,
+    reasons: Box<[(Reason, u64)]>,
     /// When it was told last, milliseconds since 1970.
     pub(super) told: u64,
 }
@@ -76,7 +76,7 @@ impl State {
             recent: [Step::default(); RECENT],
             failing: None,
             slow: None,
-            reasons: None,
+            reasons: Box::default(),
             told: 0,
         }
     }
@@ -97,15 +97,17 @@ impl State {
         }
         self.remember(at, news);
         if news.violated > 0 || news.inconclusive > 0 {
-            self.reasons = Some(Box::new(observation.reasons.clone()));
+            self.reasons = observation.reasons.iter().map(|(reason, it)| (*reason, *it)).collect();
         } else if self.recent.iter().all(|step| step.violated == 0 && step.inconclusive == 0)
             && self.failing.is_none()
             && !self.hard.is_alive()
         {
-            self.reasons = None;
+            self.reasons = Box::default();
         }
         let failing = self.judge_failures(at, (news.met.into(), news.violated.into()));
-        let slow = longest(observation).and_then(|longest| self.judge_latency(at, news, longest));
+        // How fast a denial is says nothing.
+        let replies = longest(observation).filter(|_| observation.expect == Expected::Reply);
+        let slow = replies.and_then(|longest| self.judge_latency(at, news, longest));
         Changes { failing, slow }
     }
 
@@ -148,7 +150,8 @@ impl State {
                 }
             }
             Change::Closed => {
-                (self.hard, self.loss, self.reasons) = (Run::default(), Run::default(), None);
+                (self.hard, self.loss) = (Run::default(), Run::default());
+                self.reasons = Box::default();
                 if self.failing.take().is_some_and(|open| open.is_hard()) {
                     self.failing_background.discard();
                 }
@@ -251,7 +254,7 @@ impl State {
 
     /// Failures by reason, as they were told last.
     pub(super) fn reasons(&self) -> BTreeMap<Reason, u64> {
-        self.reasons.as_deref().cloned().unwrap_or_default()
+        self.reasons.iter().copied().collect()
     }
 
     /// The share of failures that it is expected to have when nothing is wrong.
@@ -274,8 +277,7 @@ impl Open {
 
     fn of(run: Run, since: u64) -> Self {
         let (attempts, events) = (run.attempts.into(), run.events.into());
-        let rate = f32::from(run.events) / f32::from(run.attempts);
-        Self { since, attempts, events, rate, healing: Healing::default() }
+        Self { since, attempts, events, rate: share(events, attempts), healing: Healing::default() }
     }
 
     /// Takes in attempts without event, then those with one; whether the path is whole again.
@@ -283,7 +285,7 @@ impl Open {
         self.attempts = self.attempts.saturating_add(counts.0).saturating_add(counts.1);
         if counts.1 > 0 {
             self.events = self.events.saturating_add(counts.1);
-            self.rate = self.events as f32 / self.attempts as f32;
+            self.rate = share(self.events, self.attempts);
         }
         self.healing.take(self.rate, background, counts)
     }
@@ -293,6 +295,10 @@ impl Step {
     fn at(&self) -> u64 {
         u64::from(self.second) * 1000 + u64::from(self.millisecond)
     }
+}
+
+fn share(events: u32, attempts: u32) -> f32 {
+    (events as f32 + 0.5) / (attempts as f32 + 1.0)
 }
 
 fn seconds(at: u64) -> u32 {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use time::macros::datetime;
 
 use super::*;
-use crate::observation::Latency;
+use crate::digest::Digest;
 
 const START: OffsetDateTime = datetime!(2026-01-01 00:00:00 UTC);
 
@@ -26,7 +26,8 @@ fn window(number: usize, attempts: &[Attempt]) -> Observation {
         violated: count(Attempt::Violated),
         inconclusive: count(Attempt::Inconclusive),
     };
-    let latency = Latency { p50: 0.01, p99: 0.02 };
+    let mut digest = Digest::default();
+    (0..verdicts.met).for_each(|_| digest.add(Duration::from_millis(10)));
     Observation {
         source_node: "node-1".to_owned(),
         vantage: Some(Vantage::Plain),
@@ -41,8 +42,8 @@ fn window(number: usize, attempts: &[Attempt]) -> Observation {
         attempts: verdicts.total(),
         verdicts,
         reasons: BTreeMap::new(),
-        latency_seconds: (verdicts.met > 0).then_some(latency),
-        digest: None,
+        latency_seconds: None,
+        digest: (verdicts.met > 0).then_some(digest),
     }
 }
 
@@ -129,6 +130,48 @@ proptest! {
             told.collect::<Vec<_>>()
         };
         prop_assert_eq!(alarms(&with), alarms(&without));
+    }
+
+    #[test]
+    fn slow_replies_count_once_however_they_are_told(
+        slow in prop::collection::vec(prop::bool::weighted(0.3), 1..200),
+        again in 1usize..4,
+    ) {
+        let start = 10_000;
+        let usual = |detector: &mut Detector| {
+            for second in 0..621 {
+                let one = Observation { window_start: at(second), ..window(0, &[Attempt::Met]) };
+                detector.take(&Observation { window_seconds: 0, ..one }, at(second));
+            }
+        };
+        let (mut single, mut growing) = (Detector::default(), Detector::default());
+        (usual(&mut single), usual(&mut growing));
+        for (number, pair) in slow.chunks(2).enumerate() {
+            let mut digest = Digest::default();
+            for (place, is_slow) in pair.iter().enumerate() {
+                let mut one = Digest::default();
+                one.add(Duration::from_millis(if *is_slow { 100 } else { 10 }));
+                digest.merge(&one);
+                let window = window(start + number, &[Attempt::Met].repeat(place + 1));
+                let grown = Observation { digest: Some(digest.clone()), ..window.clone() };
+                let alone = Observation {
+                    window_seconds: 0,
+                    verdicts: Verdicts { met: 1, ..Verdicts::default() },
+                    digest: Some(one),
+                    ..window
+                };
+                let now = grown.window_start + time::Duration::seconds(5);
+                let changes = single.take(&alone, now);
+                prop_assert_eq!(growing.take(&grown, now), changes);
+                for _ in 0..again {
+                    prop_assert_eq!(growing.take(&grown, now), Changes::default());
+                }
+            }
+        }
+        let counts = |detector: &Detector| {
+            detector.alarms().map(|alarm| (alarm.attempts, alarm.events)).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(counts(&growing), counts(&single));
     }
 
     #[test]

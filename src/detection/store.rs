@@ -34,7 +34,7 @@ impl Paths {
             Ok(place) => self.states[self.order[place] as usize] = state,
             Err(place) => {
                 // Doubling would waste half of what a large fleet takes.
-                let more = self.states.len() / 8 + 4;
+                let more = self.states.len() / 16 + 2;
                 if self.states.len() == self.states.capacity() {
                     self.states.reserve_exact(more);
                     self.order.reserve_exact(more);

@@ -7,7 +7,7 @@ use crate::observation::Latency;
 
 const START: OffsetDateTime = datetime!(2026-01-01 00:00:00 UTC);
 
-fn told(target: &str, second: i64, met: u64, violated: u64) -> Observation {
+pub(super) fn told(target: &str, second: i64, met: u64, violated: u64) -> Observation {
     let verdicts = Verdicts { met, violated, inconclusive: 0 };
     Observation {
         source_node: "node-1".to_owned(),
@@ -33,7 +33,7 @@ fn at(second: i64) -> OffsetDateTime {
 }
 
 #[test]
-fn a_path_that_fails_three_times_is_broken_and_heals_after_three_successes() {
+fn a_path_that_fails_three_times_is_broken_and_heals_after_six_successes() {
     let mut detector = Detector::default();
     assert_eq!(detector.take(&told("a", 0, 2, 0), at(9)).failing, None);
     assert_eq!(detector.take(&told("a", 10, 0, 1), at(15)).failing, None);
@@ -41,7 +41,7 @@ fn a_path_that_fails_three_times_is_broken_and_heals_after_three_successes() {
     assert_eq!(detector.take(&told("a", 20, 0, 1), at(25)).failing, Some(Change::Opened));
     let alarm = detector.alarms().next().expect("an alarm");
     assert_eq!((alarm.since, alarm.attempts, alarm.events), (at(10), 3, 3));
-    assert_eq!(detector.take(&told("a", 30, 2, 0), at(39)).failing, None);
+    assert_eq!(detector.take(&told("a", 30, 5, 0), at(39)).failing, None);
     assert_eq!(detector.take(&told("a", 40, 1, 0), at(49)).failing, Some(Change::Closed));
     assert_eq!(detector.alarms().count(), 0);
 }
