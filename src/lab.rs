@@ -4,6 +4,7 @@
 //! Every part that a cluster would have is here, wrong when told so; the agents are the real ones.
 
 mod address;
+mod api;
 mod blame;
 pub mod board;
 pub mod ca;
@@ -12,6 +13,7 @@ mod conditions;
 mod diagnosing;
 pub mod dns;
 pub mod fault;
+mod gate;
 pub mod istiod;
 mod mesh;
 mod names;
@@ -26,15 +28,20 @@ pub mod ztunnel;
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempt;
 use crate::flow::FleetFlows;
+use crate::gate::answer::Ask;
+use api::Question;
 pub use blame::{blame, replica_name};
 use board::{Board, Finding, Totals};
 use cell::Cell;
@@ -68,6 +75,10 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Ends this long after every fault has turned all that it should, if that is sooner.
     pub settle: Option<Duration>,
+    /// Where a controller's API is answered for this mesh.
+    pub listen: Option<SocketAddr>,
+    /// Whether the tunnel daemon is part of the mesh.
+    pub enrolled: bool,
     /// What goes wrong, and when.
     pub faults: Vec<Fault>,
     /// Divides the long timeouts of a real ztunnel.
@@ -131,10 +142,13 @@ pub async fn run(
     let mesh = Mesh::start(&options, sender).await?;
     let mut screen = Screen::new(options.terminal);
     screen.open(&mesh.opening(options.export.as_deref()), out)?;
+    let (asked, api) = listen(options.listen, &mesh, &stop).await?;
+    api.iter().try_for_each(|at| writeln!(out, "A controller's API is on http://{at}."))?;
     let mut diagnosing = Diagnosing::new(options.nodes, mesh.layout());
     let mut board =
         Board::new(mesh.cells(), options.faults.clone(), mesh.layout(), mesh.longest_attempt());
-    let mut seen = Seen { board: &mut board, diagnosing: &mut diagnosing };
+    let seen = gate::Seen::default();
+    let mut seen = Seen { board: &mut board, diagnosing: &mut diagnosing, seen, asked };
     let ended = watch(&options, &mesh, &stop, &mut events, &mut seen, &mut screen, out).await;
     let (named, diagnosed) = diagnosing.end();
     let (flows, own_namespaces) = (mesh.flows(), mesh.own_namespaces());
@@ -171,6 +185,34 @@ fn is_there(fault: &Fault, at: Duration) -> bool {
 struct Seen<'a> {
     board: &'a mut Board,
     diagnosing: &'a mut Diagnosing,
+    seen: gate::Seen,
+    asked: mpsc::Receiver<Question>,
+}
+
+/// Answers a controller's API `at` this address, if there is one; also where it is then.
+async fn listen(
+    at: Option<SocketAddr>,
+    mesh: &Mesh,
+    stop: &CancellationToken,
+) -> anyhow::Result<(mpsc::Receiver<Question>, Option<SocketAddr>)> {
+    let Some(at) = at else { return Ok((mpsc::channel(1).1, None)) };
+    let listener = TcpListener::bind(at).await.with_context(|| format!("--listen {at}"))?;
+    let at = listener.local_addr()?;
+    Ok((api::serve(listener, mesh.tasks(), stop.child_token()), Some(at)))
+}
+
+/// The answer to a question, in JSON.
+fn answer(ask: &api::Ask, mesh: &Mesh, diagnosing: &Diagnosing, seen: &gate::Seen) -> String {
+    match ask {
+        api::Ask::Diagnoses => serde_json::to_string(diagnosing.report()),
+        api::Ask::Flows => serde_json::to_string(&mesh.flows()),
+        api::Ask::Gate(query) => {
+            let asked = Ask::read(query, gate::SETTINGS).map_err(|problem| problem.to_string());
+            let judged = asked.map(|ask| gate::judge(&ask, mesh, seen));
+            return crate::gate::answer::json(&judged);
+        }
+    }
+    .expect("reports have text keys and finite numbers")
 }
 
 async fn watch(
@@ -178,7 +220,7 @@ async fn watch(
     mesh: &Mesh,
     stop: &CancellationToken,
     events: &mut mpsc::Receiver<Event>,
-    Seen { board, diagnosing }: &mut Seen<'_>,
+    Seen { board, diagnosing, seen, asked }: &mut Seen<'_>,
     screen: &mut Screen,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
@@ -209,8 +251,13 @@ async fn watch(
             }
             Some(Event { cell, attempt, at }) = events.recv() => {
                 diagnosing.hear(&cell, &attempt);
+                seen.hear(&cell, &attempt, &mesh.layout());
                 let change = board.note(cell, &attempt, at.saturating_duration_since(began));
                 screen.note(&cell, &attempt, change, out)?;
+            }
+            Some((ask, answering)) = asked.recv() => {
+                // Who asked may be gone.
+                let _ = answering.send(answer(&ask, mesh, diagnosing, seen));
             }
             _ = looks.tick() => {
                 let changes = diagnosing.conclude(began.elapsed());

@@ -28,6 +28,8 @@ fn turns_what_the_table_says(fault: &str) {
         export: None,
         duration: Some(LIMIT),
         settle: Some(settle(&fault)),
+        listen: None,
+        enrolled: false,
         faults: vec![fault],
         time_scale: 20.0,
         terminal: None,

@@ -443,6 +443,13 @@ pub(crate) struct LabFlags {
     /// starting them. Run each with `meshprobe agent --config` while the lab runs.
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) export: Option<PathBuf>,
+    /// Answer a controller's /v1/diagnoses, /v1/flows and /v1/gate/strict here, for `meshprobe
+    /// diagnose` and `meshprobe gate strict` with --server http://ADDRESS.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+    /// Put the tunnel daemon of namespace `ingress` into the mesh.
+    #[arg(long)]
+    pub(crate) enrol_ingress: bool,
     /// Break something: KIND/TARGET[@START][+DURATION], e.g. ztunnel-dead/node-2@10s+20s; may be
     /// given several times.
     #[arg(long = "fault", value_name = "FAULT")]

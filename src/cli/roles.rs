@@ -102,6 +102,8 @@ pub(crate) fn lab(
         export: flags.export.clone(),
         duration: flags.duration,
         settle: None,
+        listen: flags.listen,
+        enrolled: flags.enrol_ingress,
         faults: flags.faults.clone(),
         time_scale: flags.time_scale,
         terminal: world.terminal.filter(|_| !is_dumb(world)),

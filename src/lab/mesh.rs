@@ -107,7 +107,7 @@ impl Mesh {
     ) -> anyhow::Result<Self> {
         crate::net::raise_file_limit();
         let addresses = Addresses::claim().context("no part of 127/8 is free")?;
-        let built = built::build(&addresses, options.nodes);
+        let built = built::build(&addresses, options.nodes, options.enrolled);
         let authority = Arc::new(Authority::new("cluster.local")?);
         let (tasks, servers) = (TaskTracker::new(), CancellationToken::new());
         for service in [&built.frontend, &built.monitoring] {
@@ -191,6 +191,16 @@ impl Mesh {
         FleetFlows::of(read.map(|told| (told, Duration::ZERO)))
     }
 
+    /// What it was built of.
+    pub(super) fn built(&self) -> &Built {
+        &self.built
+    }
+
+    /// Where what serves runs.
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
     /// The namespaces of probers.
     pub(super) fn own_namespaces(&self) -> BTreeSet<String> {
         let names = self.built.ambient.iter().chain(&self.built.plain);
@@ -256,8 +266,13 @@ impl Start<'_> {
             seats.push(self.ambient(node).await?);
             seats.push(self.plain(node));
         }
-        let frontend = self.built.pod(&self.built.frontend).ip;
+        let frontend = SocketAddr::new(self.built.pod(&self.built.frontend).ip, SERVICE);
         let node = self.built.layout.frontend;
+        let daemon = self.built.pod(&self.built.daemon);
+        let frontend = match daemon.ambient {
+            true => self.capture(node, daemon, frontend).await?,
+            false => frontend,
+        };
         let experiments = plan::ingress(node, frontend);
         seats.push(Place {
             node,

@@ -351,10 +351,9 @@ fn by_name(name: &str) -> String {
 }
 
 /// The one experiment of the tunnel daemon.
-pub(super) fn ingress(node: Node, frontend: IpAddr) -> Vec<Experiment> {
+pub(super) fn ingress(node: Node, frontend: SocketAddr) -> Vec<Experiment> {
     let cell = Cell { row: Row::IngressFrontend, from: node, to: To::Alone };
-    let keys = format!(
-        "address: \"http://{frontend}:{SERVICE}/\", expect: status 2xx, http: {{}}, via: pod_ip"
-    );
+    let keys =
+        format!("address: \"http://{frontend}/\", expect: status 2xx, http: {{}}, via: pod_ip");
     vec![Experiment { cell, keys }]
 }

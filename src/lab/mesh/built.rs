@@ -45,8 +45,8 @@ impl Built {
     }
 }
 
-/// The world of `count` nodes.
-pub(in crate::lab) fn build(addresses: &Addresses, count: u16) -> Built {
+/// The world of `count` nodes, its tunnel daemon in the mesh or, as it is found in the field, not.
+pub(in crate::lab) fn build(addresses: &Addresses, count: u16, enrolled: bool) -> Built {
     let layout = Layout { frontend: Node(1), monitoring: Node(2.min(count)) };
     let mut world = World::default();
     let (mut ambient, mut plain) = (Vec::new(), Vec::new());
@@ -67,7 +67,7 @@ pub(in crate::lab) fn build(addresses: &Addresses, count: u16) -> Built {
         service_account: "cloudflared".to_owned(),
         node: layout.frontend.to_string(),
         ip: addresses.next().into(),
-        ambient: false,
+        ambient: enrolled,
         ports: Vec::new(),
     };
     let built = Built {

@@ -1,0 +1,222 @@
+//! The gate on the lab: is STRICT safe there? Puts together what a controller would know of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::attempt::Attempt;
+use crate::cluster::mtls::{Mode, PeerAuthentication};
+use crate::cluster::{
+    self, Agent, Cluster, ControlPlane, DaemonSet, Endpoint, Enrolment, Labels, Namespace,
+    NamespacePods, Node, Redirection,
+};
+use crate::gate::answer::Ask;
+use crate::gate::tally::Tally;
+use crate::gate::{self, Evidence, Report, Settings, Standing};
+use crate::lab::cell::Cell;
+use crate::lab::mesh::{Built, Mesh};
+use crate::lab::picture;
+use crate::lab::plan::{CANARY, PERMISSIVE, SERVICE};
+use crate::lab::signature::Layout;
+use crate::lab::world::Pod;
+use crate::observation::{Observation, Verdicts};
+use crate::target::Vantage;
+
+/// Where istiod's own policies are.
+const ROOT_NAMESPACE: &str = "istio-system";
+/// Attempts of a cell that speak of now.
+const LATELY: usize = 8;
+/// A lab runs for seconds: callers that were quiet for so long are gone, and one attempt in five
+/// may fail unseen.
+pub(super) const SETTINGS: Settings =
+    Settings { objective: 0.8, confidence: 0.95, quiet: Duration::from_secs(5) };
+
+/// Everything that was seen, by cell.
+#[derive(Debug, Default)]
+pub(super) struct Seen(BTreeMap<Cell, History>);
+
+#[derive(Debug)]
+struct History {
+    all: Observation,
+    lately: VecDeque<Observation>,
+}
+
+impl Seen {
+    pub(super) fn hear(&mut self, cell: &Cell, attempt: &Attempt, layout: &Layout) {
+        let seen = picture::observation(cell, attempt, layout);
+        let history = self.0.entry(*cell).or_insert_with(|| History {
+            all: Observation { verdicts: Verdicts::default(), attempts: 0, ..seen.clone() },
+            lately: VecDeque::new(),
+        });
+        add(&mut history.all, &seen);
+        if history.lately.len() == LATELY {
+            history.lately.pop_front();
+        }
+        history.lately.push_back(seen);
+    }
+
+    fn all(&self, now: OffsetDateTime) -> Vec<Observation> {
+        self.0.values().map(|history| spanning(history.all.clone(), now)).collect()
+    }
+
+    fn lately(&self, now: OffsetDateTime) -> Vec<Observation> {
+        let sum = |history: &History| {
+            let mut seen = history.lately.iter();
+            let mut sum = seen.next()?.clone();
+            seen.for_each(|seen| add(&mut sum, seen));
+            Some(spanning(sum, now))
+        };
+        self.0.values().filter_map(sum).collect()
+    }
+
+    /// Counts everything as of now: who told it will tell no more of those windows.
+    fn tally(&self, now: OffsetDateTime) -> Tally {
+        let began = self.0.values().map(|history| history.all.window_start).min();
+        let mut tally = Tally::new(began.unwrap_or(now));
+        for (cell, history) in &self.0 {
+            let seen = spanning(history.all.clone(), now);
+            let start = seen.window_start + Duration::from_secs(600);
+            let verdicts = Verdicts::default();
+            let later = Observation { window_start: start, attempts: 0, verdicts, ..seen.clone() };
+            tally.take(&cell.to_string(), &[seen, later], start);
+        }
+        tally
+    }
+}
+
+fn add(sum: &mut Observation, seen: &Observation) {
+    sum.attempts += seen.attempts;
+    sum.verdicts.met += seen.verdicts.met;
+    sum.verdicts.violated += seen.verdicts.violated;
+    sum.verdicts.inconclusive += seen.verdicts.inconclusive;
+    for (reason, count) in &seen.reasons {
+        *sum.reasons.entry(*reason).or_default() += count;
+    }
+}
+
+/// `seen` as of a window that ends now.
+fn spanning(seen: Observation, now: OffsetDateTime) -> Observation {
+    let seconds = (now - seen.window_start).whole_seconds().max(1) as u64;
+    Observation { window_seconds: seconds, ..seen }
+}
+
+/// Answers `ask` of the lab.
+pub(super) fn judge(ask: &Ask, mesh: &Mesh, seen: &Seen) -> Report {
+    let now = OffsetDateTime::now_utc();
+    let cluster = described(mesh.built());
+    let (flows, own_namespaces) = (mesh.flows(), mesh.own_namespaces());
+    let age = Some(Duration::ZERO);
+    let agents = cluster.agents.iter().map(|agent| Standing {
+        node: agent.pod.node.clone(),
+        vantage: agent.vantage,
+        linked: true,
+        age,
+    });
+    gate::judge(&Evidence {
+        scope: ask.scope.clone(),
+        now,
+        window: Duration::from_secs(300),
+        settings: ask.settings,
+        agents: agents.collect(),
+        cluster: &cluster,
+        root_namespace: ROOT_NAMESPACE,
+        own_namespaces: &own_namespaces,
+        observations: &seen.all(now),
+        lately: &seen.lately(now),
+        tally: &seen.tally(now),
+        flows: Some(&flows),
+        unprobed: Vec::new(),
+    })
+}
+
+/// The lab as discovery would read it.
+fn described(built: &Built) -> Cluster {
+    let enrolled = |enrolled: bool| -> Labels {
+        let label = ("istio.io/dataplane-mode".to_owned(), "ambient".to_owned());
+        enrolled.then_some(label).into_iter().collect()
+    };
+    let mut namespaces: BTreeMap<String, Namespace> = BTreeMap::new();
+    let mut pods: BTreeMap<String, NamespacePods> = BTreeMap::new();
+    for pod in &built.world.pods {
+        let labels = enrolled(pod.ambient);
+        namespaces.entry(pod.namespace.clone()).or_insert(Namespace { labels, uid: None });
+        let counts = pods.entry(pod.namespace.clone()).or_default();
+        counts.wanted += u32::from(pod.ambient);
+        counts.captured += u32::from(pod.ambient);
+    }
+    let agent = |name: &String, vantage| Agent { pod: read(built.pod(name)), vantage };
+    let ambient = built.ambient.iter().map(|name| agent(name, Vantage::Ambient));
+    let agents = ambient.chain(built.plain.iter().map(|name| agent(name, Vantage::Plain)));
+    let services = built.world.services.iter().map(|service| cluster::Service {
+        namespace: service.namespace.clone(),
+        name: service.name.clone(),
+        cluster_ip: Some(service.ip),
+        port: SERVICE,
+        path: "/".to_owned(),
+        endpoints: service
+            .endpoints
+            .iter()
+            .map(|name| Endpoint { pod: read(built.pod(name)), target_port: SERVICE })
+            .collect(),
+        waypoint: None,
+        waypoint_pods: Vec::new(),
+    });
+    let plane = |kind: &str, count: usize, port| ControlPlane {
+        service: Some(SocketAddr::from(([127, 0, 0, 1], port))),
+        replicas: (1..=count)
+            .map(|n| (format!("{kind}{n}"), SocketAddr::from(([127, 0, 0, 1], port))))
+            .collect(),
+    };
+    let count = built.ztunnels.len() as u32;
+    let nodes = built.nodes().map(|node| (node.to_string(), Node { zone: None, ready: true }));
+    Cluster {
+        nodes: nodes.collect(),
+        namespaces,
+        agents: agents.collect(),
+        services: services.collect(),
+        coredns: plane("", crate::lab::fault::REPLICAS.into(), 53),
+        // Each node has its own way to the one there is, and no replica is asked by itself.
+        istiod: plane("istiod-", 0, 15012),
+        ztunnels: built
+            .nodes()
+            .zip(&built.ztunnels)
+            .map(|(node, ip)| (node.to_string(), IpAddr::V4(*ip)))
+            .collect(),
+        daemon_sets: BTreeMap::from([(
+            "ztunnel".to_owned(),
+            DaemonSet { desired: count, ready: count, updated: count },
+        )]),
+        pods,
+        webhooks: Some(Vec::new()),
+        peer_authentications: Some(vec![PeerAuthentication {
+            namespace: "meshprobe-ambient".to_owned(),
+            name: "meshprobe".to_owned(),
+            created: 0,
+            selector: Some(Labels::new()),
+            mode: Mode::Permissive,
+            ports: vec![(CANARY, Mode::Strict), (PERMISSIVE, Mode::Permissive)],
+        }]),
+        ..Cluster::default()
+    }
+}
+
+fn read(pod: &Pod) -> cluster::Pod {
+    let (wanted, actual) = match pod.ambient {
+        true => (Enrolment::Ambient, Redirection::Enabled),
+        false => (Enrolment::None, Redirection::Absent),
+    };
+    cluster::Pod {
+        name: pod.name.clone(),
+        namespace: pod.namespace.clone(),
+        node: pod.node.clone(),
+        ip: pod.ip,
+        service_account: pod.service_account.clone(),
+        labels: Labels::new(),
+        ready: true,
+        wanted,
+        actual,
+        waypoint: None,
+    }
+}
