@@ -19,7 +19,7 @@ const MOST: usize = 50;
 
 /// Failing paths by the components that they cross.
 #[derive(Default)]
-pub struct Evidence {
+pub(crate) struct Evidence {
     numbers: HashMap<String, u32>,
     names: Vec<String>,
     /// Components of failing paths, with failing attempts.
@@ -29,7 +29,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    pub fn add(&mut self, cluster: &Cluster, way: &Way, seen: &Observation) {
+    pub(crate) fn add(&mut self, cluster: &Cluster, way: &Way, seen: &Observation) {
         let conclusive = seen.verdicts.conclusive();
         if conclusive == 0 {
             return;
@@ -57,7 +57,7 @@ impl Evidence {
 
     /// Each failed attempt votes for all that its path crosses, in equal parts. The first is
     /// blamed, its paths leave, and so on.
-    pub fn voting(&self) -> BTreeSet<String> {
+    pub(crate) fn voting(&self) -> BTreeSet<String> {
         let total: f64 = self.failing.iter().map(|(_, failed)| failed).sum();
         self.pick(
             |crossed, failed| failed / crossed.len() as f64,
@@ -67,7 +67,7 @@ impl Evidence {
 
     /// The component on most failing paths first, as long as most of its paths fail, until all are
     /// covered.
-    pub fn cover(&self) -> BTreeSet<String> {
+    pub(crate) fn cover(&self) -> BTreeSet<String> {
         self.pick(
             |_, _| 1.0,
             |component, _, paths| f64::from(paths) > HIT * f64::from(self.all[component]),

@@ -18,7 +18,7 @@ const BACKGROUND: f64 = 1e-4;
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
+pub(crate) enum Ask {
     Peer,
     Strict,
     Underlay,
@@ -36,26 +36,26 @@ pub enum Ask {
 
 /// One probe's way.
 #[derive(Debug, Clone, Copy)]
-pub struct Way {
-    pub from: usize,
-    pub vantage: Vantage,
-    pub ask: Ask,
-    pub to: Option<usize>,
+pub(crate) struct Way {
+    pub(crate) from: usize,
+    pub(crate) vantage: Vantage,
+    pub(crate) ask: Ask,
+    pub(crate) to: Option<usize>,
 }
 
-pub struct Cluster {
-    pub nodes: Vec<String>,
-    pub zones: Vec<usize>,
-    pub coredns: Vec<usize>,
-    pub istiod: Vec<usize>,
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<String>,
+    pub(crate) zones: Vec<usize>,
+    pub(crate) coredns: Vec<usize>,
+    pub(crate) istiod: Vec<usize>,
     /// Nodes of each Service's pods; those with an even number are in the mesh.
-    pub services: Vec<Vec<usize>>,
-    pub topology: Topology,
+    pub(crate) services: Vec<Vec<usize>>,
+    pub(crate) topology: Topology,
     ways: Vec<Way>,
 }
 
 impl Cluster {
-    pub fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         let nodes: Vec<String> = (0..count).map(|n| format!("node-{n:04}")).collect();
         let zones: Vec<usize> = (0..count).map(|n| n % ZONES).collect();
         let coredns: Vec<usize> = (0..4).map(|pod| (7 + pod * 23) % count).collect();
@@ -125,7 +125,7 @@ impl Cluster {
     }
 
     /// Tells `tell` what is seen of every way in one window.
-    pub fn observe(
+    pub(crate) fn observe(
         &self,
         faults: &[Fault],
         attempts: u32,

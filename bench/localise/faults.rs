@@ -8,7 +8,7 @@ use crate::random::Random;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
+pub(crate) enum Sight {
     Met,
     Failed(Reason),
     /// A denial whose control failed, or an attempt that came too late.
@@ -17,7 +17,7 @@ pub enum Sight {
 
 /// How much fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strength {
+pub(crate) enum Strength {
     /// All of it.
     Hard,
     /// 5 to 50 %.
@@ -27,9 +27,9 @@ pub enum Strength {
 }
 
 impl Strength {
-    pub const ALL: [Self; 3] = [Self::Hard, Self::Gray, Self::Faint];
+    pub(crate) const ALL: [Self; 3] = [Self::Hard, Self::Gray, Self::Faint];
 
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Hard => "hard",
             Self::Gray => "gray 5-50%",
@@ -39,7 +39,7 @@ impl Strength {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum What {
     ZtunnelDead,
     ZtunnelFrozen,
     ZtunnelNoCertificate,
@@ -97,16 +97,16 @@ const GRAY: [What; 9] = [
 ];
 
 #[derive(Debug, Clone, Copy)]
-pub struct Fault {
-    pub what: What,
+pub(crate) struct Fault {
+    pub(crate) what: What,
     /// Node, pod, zone or Service by number.
-    pub victim: usize,
-    pub rate: f64,
+    pub(crate) victim: usize,
+    pub(crate) rate: f64,
 }
 
 impl Fault {
     /// `count` faults that do not lie on top of each other.
-    pub fn pick(
+    pub(crate) fn pick(
         cluster: &Cluster,
         strength: Strength,
         count: usize,
@@ -149,7 +149,7 @@ impl Fault {
     }
 
     /// The component's name in a report.
-    pub fn name(&self, cluster: &Cluster) -> String {
+    pub(crate) fn name(&self, cluster: &Cluster) -> String {
         let node = || &cluster.nodes[self.victim];
         match self.what {
             What::ZtunnelDead
@@ -176,7 +176,7 @@ impl Fault {
     }
 
     /// The fault's word in a report.
-    pub fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self.what {
             What::CaptureLost => "lost",
             What::HboneBlocked => "blocked",
@@ -197,7 +197,7 @@ impl Fault {
     }
 
     /// Whether the agent's windows do not come through at all.
-    pub fn silences(&self, way: &Way) -> bool {
+    pub(crate) fn silences(&self, way: &Way) -> bool {
         let own = way.from == self.victim;
         match self.what {
             What::Silent => own && way.vantage == Vantage::Plain,
@@ -207,7 +207,7 @@ impl Fault {
     }
 
     /// A cheap test before the attempts.
-    pub fn may_hit(&self, cluster: &Cluster, way: &Way) -> bool {
+    pub(crate) fn may_hit(&self, cluster: &Cluster, way: &Way) -> bool {
         match self.what {
             What::Zone | What::CorednsPod | What::Coredns | What::IstiodPod | What::Istiod => true,
             What::Workload => way.ask == Ask::Service(self.victim),
@@ -226,7 +226,13 @@ impl Fault {
     }
 
     /// How one attempt ends; `pooled` ways do not verify certificates again.
-    pub fn hit(&self, cluster: &Cluster, way: &Way, pooled: bool, random: &mut Random) -> Sight {
+    pub(crate) fn hit(
+        &self,
+        cluster: &Cluster,
+        way: &Way,
+        pooled: bool,
+        random: &mut Random,
+    ) -> Sight {
         if !random.chance(self.rate) {
             return Sight::Met;
         }

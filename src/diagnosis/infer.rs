@@ -40,6 +40,9 @@ pub(super) struct Suspect {
 /// A path that a component is on.
 type Touch = (u32, End);
 
+/// Healthy paths that weigh the same, and how many there are.
+type Counted<'a> = (&'a Tally, Cause, f64);
+
 /// The search.
 pub(super) struct Search<'a> {
     pub(super) names: &'a Names,
@@ -227,6 +230,9 @@ impl<'a> Search<'a> {
 
     /// The kind and rate that fit `component` best.
     fn best(&self, component: Component) -> Option<Suspect> {
+        if self.hopes.get(&component).is_none_or(|hope| *hope < self.cost) {
+            return None;
+        }
         let kinds = component.kinds().iter();
         let suspects = kinds.filter_map(|kind| self.fit(component, *kind));
         suspects.max_by(|a, b| a.gain.total_cmp(&b.gain))
@@ -280,11 +286,8 @@ impl<'a> Search<'a> {
     }
 
     /// Healthy paths on which nothing acts yet, counted by what they weigh, and all others.
-    fn sorted(
-        &self,
-        touched: Vec<(u32, Cause)>,
-    ) -> (Vec<(&'a Tally, Cause, f64)>, Vec<(u32, Cause)>) {
-        let mut plain: HashMap<(u64, u64), (&'a Tally, Cause, f64)> = HashMap::new();
+    fn sorted(&self, touched: Vec<(u32, Cause)>) -> (Vec<Counted<'a>>, Vec<(u32, Cause)>) {
+        let mut plain: HashMap<(u64, u64), Counted<'a>> = HashMap::new();
         let mut others = Vec::new();
         for (path, cause) in touched {
             let tally = self.tally(path);

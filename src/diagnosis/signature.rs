@@ -1,6 +1,8 @@
 //! The signature table: how a broken component shows on the paths that cross it. Data, and a
 //! look-up. What is not in the table a fault leaves alone.
 
+use std::sync::LazyLock;
+
 use crate::diagnosis::component::Kind;
 use crate::diagnosis::path::{Class, End, Path, Subject};
 use crate::failure::Reason::{self, *};
@@ -217,10 +219,26 @@ pub(super) fn signature(kind: Kind, end: End, path: &Path) -> Option<&'static Si
     if kind == PortClosed && path.subject != Subject::Peer {
         return None;
     }
-    let fits = |signature: &&Signature| {
-        signature.kinds.contains(&kind)
-            && signature.end == end
-            && signature.classes.contains(&path.class)
-    };
-    TABLE.iter().find(fits)
+    LOOKUP[place(kind, end, path.class)]
+}
+
+/// The first signature that fits, by kind, end and class.
+static LOOKUP: LazyLock<Vec<Option<&'static Signature>>> = LazyLock::new(|| {
+    let mut found = vec![None; KINDS * ENDS * CLASSES];
+    for signature in TABLE {
+        for kind in signature.kinds {
+            for class in signature.classes {
+                found[place(*kind, signature.end, *class)].get_or_insert(signature);
+            }
+        }
+    }
+    found
+});
+
+const KINDS: usize = Kind::Disagree as usize + 1;
+const ENDS: usize = Shared as usize + 1;
+const CLASSES: usize = Readiness as usize + 1;
+
+fn place(kind: Kind, end: End, class: Class) -> usize {
+    (kind as usize * ENDS + end as usize) * CLASSES + class as usize
 }

@@ -57,17 +57,7 @@ pub(super) fn meaning(kind: Kind) -> &'static str {
 pub(super) fn next(component: Component, kind: Kind, names: &Names) -> String {
     let node = |number: u32| names.nodes.text(number);
     match component {
-        Component::Ztunnel(n) => match kind {
-            Kind::NoCertificate => format!(
-                "istioctl ztunnel-config certificates --node {}; then look at the csr rung of `meshprobe probe istiod` there",
-                node(n)
-            ),
-            Kind::StaleXds => format!("istioctl ztunnel-config workloads --node {}", node(n)),
-            _ => format!(
-                "kubectl -n istio-system get pods -l app=ztunnel --field-selector spec.nodeName={}; then its log",
-                node(n)
-            ),
-        },
+        Component::Ztunnel(n) => ztunnel(kind, node(n)),
         Component::Hbone(n) => format!(
             "kubectl get networkpolicies -A: port 15008 to the pods on {} must be allowed",
             node(n)
@@ -131,6 +121,21 @@ pub(super) fn next(component: Component, kind: Kind, names: &Names) -> String {
         Component::Trust(n) => format!(
             "istioctl ztunnel-config certificates --node {}: compare its root with the ConfigMap istio-ca-root-cert",
             node(n)
+        ),
+    }
+}
+
+/// The same for a ztunnel.
+fn ztunnel(kind: Kind, node: &str) -> String {
+    match kind {
+        Kind::NoCertificate => format!(
+            "istioctl ztunnel-config certificates --node {}; then look at the csr rung of `meshprobe probe istiod` there",
+            node
+        ),
+        Kind::StaleXds => format!("istioctl ztunnel-config workloads --node {}", node),
+        _ => format!(
+            "kubectl -n istio-system get pods -l app=ztunnel --field-selector spec.nodeName={}; then its log",
+            node
         ),
     }
 }
