@@ -3,7 +3,7 @@
 //! Whoever hears agents (a controller, a lab) gives what they tell to [`Analyst::hear`] and asks
 //! [`Analyst::conclude`] now and then. Time is an argument; nothing is announced here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -18,6 +18,8 @@ use crate::target::Vantage;
 const LOOK_BACK: Duration = Duration::from_secs(60);
 /// Faults whose first signs are further apart than this are looked at as of different times.
 const TOGETHER: Duration = Duration::from_secs(30);
+/// What is less sure is not said: something else explains as much.
+const LEAST_SURE: f64 = 0.3;
 /// An agent that told nothing for so long is silent.
 pub const SILENT: Duration = Duration::from_secs(45);
 
@@ -29,6 +31,8 @@ pub struct Analyst {
     /// When each agent told something last, by node.
     heard: BTreeMap<String, BTreeMap<Vantage, OffsetDateTime>>,
     began: OffsetDateTime,
+    /// Components that the last conclusion would have named.
+    said: BTreeSet<String>,
 }
 
 /// What is wrong at one moment.
@@ -50,6 +54,7 @@ impl Analyst {
             incidents: Incidents::default(),
             heard: BTreeMap::new(),
             began: now,
+            said: BTreeSet::new(),
         }
     }
 
@@ -91,9 +96,15 @@ impl Analyst {
         let since = present_since(&alarms, now);
         let present = self.detector.present(since, now, !alarms.is_empty());
         let mut report = diagnose(topology, &present, now);
-        // Who was not asked since then is not silent; who was not heard is.
+        let said = report.diagnoses.iter().map(|it| it.component.clone()).collect();
+        let before = std::mem::replace(&mut self.said, said);
+        // While signs still come in, what they mean may change from one moment to the next. And who
+        // was not asked since then is not silent; who was not heard is.
         report.diagnoses.retain(|diagnosis| {
-            diagnosis.fault != FaultWord::Silent || self.is_silent(&diagnosis.component, now)
+            before.contains(&diagnosis.component)
+                && diagnosis.confidence >= LEAST_SURE
+                && (diagnosis.fault != FaultWord::Silent
+                    || self.is_silent(&diagnosis.component, now))
         });
         let suspicions: Vec<Suspicion> = report.diagnoses.iter().map(suspicion).collect();
         let changes = self.incidents.update(&suspicions, now);

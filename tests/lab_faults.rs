@@ -12,6 +12,12 @@ use tokio_util::sync::CancellationToken;
 /// A lab on a busy machine may need this long; an idle one ends much sooner.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Three intervals of the slowest that shows `fault`, and a little for what is concluded of it.
+fn settle(fault: &Fault) -> Duration {
+    let ladders = fault.kind.as_str().starts_with("istiod");
+    Duration::from_millis(if ladders { 3 * 5000 } else { 3 * 500 }) + Duration::from_secs(2)
+}
+
 /// Runs a lab with `fault`, which must turn what the table says and nothing else.
 fn turns_what_the_table_says(fault: &str) {
     let fault: Fault = fault.parse().expect("a fault");
@@ -21,7 +27,7 @@ fn turns_what_the_table_says(fault: &str) {
         interval: Some(Duration::from_millis(500)),
         export: None,
         duration: Some(LIMIT),
-        settle: Some(Duration::from_secs(2)),
+        settle: Some(settle(&fault)),
         faults: vec![fault],
         time_scale: 20.0,
         terminal: None,
