@@ -26,11 +26,13 @@ impl Lab {
             .spawn()
             .expect("the binary");
         let shown = BufReader::new(process.stdout.take().expect("piped"));
-        let told = shown.lines().map_while(Result::ok);
-        let found = told.take(20).find_map(|line| {
+        let mut lines = shown.lines().map_while(Result::ok);
+        let found = lines.by_ref().take(20).find_map(|line| {
             let (_, url) = line.split_once("A controller's API is on ")?;
             Some(url.trim_end_matches('.').to_owned())
         });
+        // It goes on telling, and would end if nobody read it.
+        std::thread::spawn(move || lines.for_each(drop));
         Self { process, server: found.expect("it says where") }
     }
 
