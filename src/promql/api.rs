@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use time::OffsetDateTime;
+use tokio::time::{Instant, timeout_at};
 use url::form_urlencoded::Serializer;
 
 use crate::net;
@@ -63,7 +64,8 @@ impl Prometheus {
         expression: &str,
         at: OffsetDateTime,
     ) -> Result<Answer, Unanswered> {
-        let asked = tokio::time::timeout(self.timeout, self.ask(expression, at)).await;
+        let deadline = Instant::now() + self.timeout;
+        let asked = timeout_at(deadline, self.ask(expression, at)).await;
         let answer = asked.map_err(|_| Unanswered::Timeout(self.timeout))??;
         let status = answer.status();
         let read = serde_json::from_slice::<Body>(answer.body());
