@@ -73,8 +73,9 @@ proptest! {
             let now = at(10 * number as i64 + 9);
             let changes = once.take(&window(number, attempts), now);
             prop_assert_eq!(often.take(&window(number, attempts), now), changes);
-            for earlier in number.saturating_sub(again)..=number {
-                let repeated = often.take(&window(earlier, &told[earlier]), now);
+            let earlier = told.iter().enumerate().take(number + 1);
+            for (earlier, attempts) in earlier.skip(number.saturating_sub(again)) {
+                let repeated = often.take(&window(earlier, attempts), now);
                 prop_assert_eq!(repeated, Changes::default());
             }
         }
@@ -145,7 +146,8 @@ proptest! {
             }
         };
         let (mut single, mut growing) = (Detector::default(), Detector::default());
-        (usual(&mut single), usual(&mut growing));
+        usual(&mut single);
+        usual(&mut growing);
         for (number, pair) in slow.chunks(2).enumerate() {
             let mut digest = Digest::default();
             for (place, is_slow) in pair.iter().enumerate() {
@@ -262,7 +264,8 @@ proptest! {
             expected.map(|(name, count)| (format!("peer/{name}"), *count)).collect();
         let mut told: Vec<(String, u32)> =
             detector.alarms().map(|it| (it.asked.name.to_string(), it.events)).collect();
-        (expected.sort(), told.sort());
+        expected.sort();
+        told.sort();
         prop_assert_eq!(told, expected);
         detector.retain(at(1000));
         prop_assert_eq!(detector.paths(), 0);
