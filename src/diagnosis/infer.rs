@@ -61,6 +61,17 @@ pub(super) struct Search<'a> {
     cost: f64,
 }
 
+/// Whether `suspect` is a pod of what is broken as a whole, and not much worse than that: chance
+/// makes one of many pods look a little worse than the rest.
+fn is_said_by_the_whole(suspect: &Suspect, all: &[Suspect]) -> bool {
+    let whole = match suspect.component {
+        Component::IstiodPod(_) => Component::Istiod,
+        Component::CorednsPod(_) => Component::Coredns,
+        _ => return false,
+    };
+    all.iter().any(|it| it.component == whole && suspect.rate < 2.0 * it.rate)
+}
+
 impl<'a> Search<'a> {
     pub(super) fn new(names: &'a Names, paths: &'a [Path], tallies: &'a [Tally]) -> Self {
         let cost = COST + (names.components().max(1) as f64).ln();
@@ -108,7 +119,9 @@ impl<'a> Search<'a> {
                 break;
             }
         }
-        let mut found: Vec<Suspect> = suspects.into_iter().flatten().collect();
+        let found: Vec<Suspect> = suspects.into_iter().flatten().collect();
+        let mut found: Vec<Suspect> =
+            found.iter().filter(|it| !is_said_by_the_whole(it, &found)).copied().collect();
         found.sort_by(|a, b| b.gain.total_cmp(&a.gain).then(a.component.cmp(&b.component)));
         found
     }
