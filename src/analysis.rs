@@ -35,6 +35,15 @@ pub struct Analyst {
     said: BTreeSet<String>,
 }
 
+/// What there is to see at one moment.
+#[derive(Debug)]
+pub struct Sight {
+    /// What each path shows, for diagnosis.
+    pub present: Vec<Observation>,
+    /// Paths that are broken.
+    alarms: usize,
+}
+
 /// What is wrong at one moment.
 #[derive(Debug, Clone)]
 pub struct Conclusion {
@@ -87,6 +96,14 @@ impl Analyst {
     /// What is wrong at `now` in the cluster of `topology`; its `agents` are those that are to be
     /// heard.
     pub fn conclude(&mut self, topology: &Topology, now: OffsetDateTime) -> Conclusion {
+        let sight = self.look(now);
+        let report = diagnose(topology, &sight.present, now);
+        self.settle(&sight, report, now)
+    }
+
+    /// The first part of [`Self::conclude`]: what is to be diagnosed, which takes long in a large
+    /// cluster and needs nothing of this.
+    pub fn look(&mut self, now: OffsetDateTime) -> Sight {
         self.detector.retain(now);
         let alarms: Vec<Alarm> = self
             .detector
@@ -95,7 +112,11 @@ impl Analyst {
             .collect();
         let since = present_since(&alarms, now);
         let present = self.detector.present(since, now, !alarms.is_empty());
-        let mut report = diagnose(topology, &present, now);
+        Sight { present, alarms: alarms.len() }
+    }
+
+    /// The last part: what of the `report` on `sight` is said, and which incidents come of it.
+    pub fn settle(&mut self, sight: &Sight, mut report: Report, now: OffsetDateTime) -> Conclusion {
         let said = report.diagnoses.iter().map(|it| it.component.clone()).collect();
         let before = std::mem::replace(&mut self.said, said);
         // While signs still come in, what they mean may change from one moment to the next. And who
@@ -108,7 +129,7 @@ impl Analyst {
         });
         let suspicions: Vec<Suspicion> = report.diagnoses.iter().map(suspicion).collect();
         let changes = self.incidents.update(&suspicions, now);
-        Conclusion { report, changes, alarms: alarms.len() }
+        Conclusion { report, changes, alarms: sight.alarms }
     }
 
     /// Incidents that are open, the oldest first.

@@ -15,7 +15,7 @@ use crate::analysis::{Analyst, Conclusion};
 use crate::cluster::{Cluster, Finding, FindingReason, ObjectRef};
 use crate::controller::Shared;
 use crate::controller::roster::Seat;
-use crate::diagnosis::{Agent, Endpoint, Node, Pod, Report, Service, Topology};
+use crate::diagnosis::{Agent, Endpoint, Node, Pod, Report, Service, Topology, diagnose};
 use crate::incident::{Change, Incident};
 use crate::observation::Observation;
 
@@ -98,8 +98,13 @@ impl Analysis {
     }
 
     fn conclude(&self, topology: &Topology) -> Conclusion {
-        let mut analyst = self.analyst.lock().expect("no panic while held");
-        let conclusion = analyst.conclude(topology, OffsetDateTime::now_utc());
+        let now = OffsetDateTime::now_utc();
+        let analyst = || self.analyst.lock().expect("no panic while held");
+        let sight = analyst().look(now);
+        // Agents are heard meanwhile.
+        let report = diagnose(topology, &sight.present, now);
+        let mut analyst = analyst();
+        let conclusion = analyst.settle(&sight, report, now);
         self.latest.send_replace(Arc::new(Diagnoses {
             report: conclusion.report.clone(),
             alarms: conclusion.alarms,
