@@ -127,6 +127,9 @@ impl Analyst {
                 && (diagnosis.fault != FaultWord::Silent
                     || self.is_silent(&diagnosis.component, now))
         });
+        // Those whose paths were not asked since then told something all the same.
+        let heard = self.heard.values().flat_map(BTreeMap::values);
+        report.agents = heard.filter(|at| now - **at < SILENT).count();
         let suspicions: Vec<Suspicion> = report.diagnoses.iter().map(suspicion).collect();
         let changes = self.incidents.update(&suspicions, now);
         Conclusion { report, changes, alarms: sight.alarms }

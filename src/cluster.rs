@@ -255,8 +255,8 @@ pub enum FindingReason {
 }
 
 impl FindingReason {
-    /// Every reason.
-    pub const ALL: [Self; 11] = [
+    /// Every reason that a read cluster can have, in a metric each; incidents have their own.
+    pub const ALL: [Self; 9] = [
         Self::ServiceNotFound,
         Self::PortNotFound,
         Self::NoEndpoints,
@@ -266,8 +266,6 @@ impl FindingReason {
         Self::Conflict,
         Self::Forbidden,
         Self::TooMany,
-        Self::IncidentOpened,
-        Self::IncidentClosed,
     ];
 
     /// The word of Events and, in its own case, of logs.

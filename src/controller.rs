@@ -6,9 +6,11 @@
 //! holder of a Lease writes Events. The only role that talks to the Kubernetes API.
 
 pub mod analyse;
+mod announce;
 mod api;
 mod collect;
 mod desk;
+mod each_peer;
 mod flows;
 mod gate;
 mod machines;
@@ -72,6 +74,7 @@ struct Shared {
     /// What agents told in the last few minutes.
     evidence: Arc<Evidence>,
     analysis: analyse::Analysis,
+    announcements: announce::Announcements,
     flows: flows::Told,
     gate: gate::Gate,
     revisions: Revisions,
@@ -106,11 +109,11 @@ impl Controller {
         let (planner, planned) =
             planner::planner(following.snapshots.clone(), fleet, Arc::clone(&roster));
         tasks.spawn(planner.run(stop.clone()));
-        let analysis = analyse::Analysis::new(analyse::Places {
+        let announcements = announce::Announcements::new(announce::Places {
             coredns: config.coredns.namespace.clone(),
             istio: config.istio.namespace.clone(),
         });
-        let told = (following.snapshots.clone(), analysis.announced());
+        let told = (following.snapshots.clone(), announcements.told());
         let (leads, events) = announce(config, client, told, &tasks, &stop);
         let shared = Arc::new(Shared {
             planned,
@@ -118,7 +121,8 @@ impl Controller {
             watches: following.watches,
             roster,
             evidence: Arc::default(),
-            analysis,
+            analysis: analyse::Analysis::new(),
+            announcements,
             flows: flows::Told::default(),
             gate: gate::Gate::new(config),
             revisions: Revisions::default(),

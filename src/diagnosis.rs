@@ -66,7 +66,8 @@ impl<'a> Evidence<'a> {
         let mut search = Search::new(&self.names, &self.seen.paths, &tallies);
         let suspects = search.run();
         search.settle(&suspects);
-        report::report(&mut search, &suspects, &lame, &self.seen, now)
+        let expected = self.topology.agents.len();
+        report::report(&mut search, &suspects, &lame, (&self.seen, expected), now)
     }
 }
 

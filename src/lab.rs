@@ -202,13 +202,19 @@ async fn listen(
 }
 
 /// The answer to a question, in JSON.
-fn answer(ask: &api::Ask, mesh: &Mesh, diagnosing: &Diagnosing, seen: &gate::Seen) -> String {
+fn answer(
+    ask: &api::Ask,
+    mesh: &Mesh,
+    there: &[Fault],
+    diagnosing: &Diagnosing,
+    seen: &gate::Seen,
+) -> String {
     match ask {
         api::Ask::Diagnoses => serde_json::to_string(diagnosing.report()),
         api::Ask::Flows => serde_json::to_string(&mesh.flows()),
         api::Ask::Gate(query) => {
             let asked = Ask::read(query, gate::SETTINGS).map_err(|problem| problem.to_string());
-            let judged = asked.map(|ask| gate::judge(&ask, mesh, seen));
+            let judged = asked.map(|ask| gate::judge(&ask, mesh, there, seen));
             return crate::gate::answer::json(&judged);
         }
     }
@@ -231,6 +237,7 @@ async fn watch(
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut end = options.duration;
     let mut settled = options.settle.is_none();
+    let mut there: Vec<Fault> = Vec::new();
     loop {
         let until = |at: Option<Duration>| async move {
             match at {
@@ -244,8 +251,7 @@ async fn watch(
             () = until(end) => return Ok(()),
             () = until(moments.peek().copied()) => {
                 let at = moments.next().expect("it was awaited");
-                let there: Vec<Fault> =
-                    options.faults.iter().filter(|fault| is_there(fault, at)).copied().collect();
+                there = options.faults.iter().filter(|fault| is_there(fault, at)).copied().collect();
                 mesh.break_with(&there).await?;
                 screen.announce(at, &there, out)?;
             }
@@ -257,7 +263,7 @@ async fn watch(
             }
             Some((ask, answering)) = asked.recv() => {
                 // Who asked may be gone.
-                let _ = answering.send(answer(&ask, mesh, diagnosing, seen));
+                let _ = answering.send(answer(&ask, mesh, &there, diagnosing, seen));
             }
             _ = looks.tick() => {
                 let changes = diagnosing.conclude(began.elapsed());

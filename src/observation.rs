@@ -217,6 +217,13 @@ pub(crate) mod rfc3339 {
         OffsetDateTime::parse(&text, &Rfc3339).map_err(serde::de::Error::custom)
     }
 
+    /// `at` to the second, for people and names.
+    pub(crate) fn seconds(at: OffsetDateTime) -> String {
+        let whole = at.replace_nanosecond(0).expect("0 is in range");
+        // Of years that RFC 3339 knows not, such as a broken clock may show, in another form.
+        whole.format(&Rfc3339).unwrap_or_else(|_| whole.to_string())
+    }
+
     /// The same for a time that may not be there.
     pub(crate) mod option {
         use super::*;

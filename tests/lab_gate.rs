@@ -62,6 +62,18 @@ impl Drop for Lab {
     }
 }
 
+#[test]
+fn a_dead_ztunnel_is_in_the_way() {
+    let (code, report) =
+        Lab::start(&["--enrol-ingress", "--fault", "ztunnel-dead/node-2@1s"]).gate();
+    assert_eq!((code, &report["result"]), (Some(2), &Value::from("not_ready")), "{report:#}");
+    for check in ["ztunnel", "istiod", "connectivity", "certificates"] {
+        let checks = report["checks"].as_array().expect("checks");
+        let found = checks.iter().find(|it| it["check"] == check).expect("it is there");
+        assert_eq!(found["result"], "fail", "{found:#}");
+    }
+}
+
 fn unmet(report: &Value) -> Vec<&str> {
     let checks = report["checks"].as_array().expect("checks");
     let unmet = checks.iter().filter(|check| check["result"] != "pass");

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::cli::flags::{DiagnoseFlags, DiagnoseOutput};
 use crate::cli::{Exit, World, ask, render, runtime};
 use crate::controller::analyse::Diagnoses;
 use crate::diagnosis::{Diagnosis, Evidence, Line, Report, Topology, lines};
 use crate::expectation::Verdict;
+use crate::observation::rfc3339;
 
 /// Malformed lines that are told one by one.
 const MOST_TOLD: u64 = 20;
@@ -115,12 +115,14 @@ fn open(path: &Path) -> anyhow::Result<(String, Box<dyn Read>)> {
     Ok((name, Box::new(file)))
 }
 
-/// Violated when anything is broken; inconclusive without a single attempt that can tell.
+/// Violated when anything is broken; inconclusive without a single attempt that can tell, or when
+/// nothing is broken as far as some of the agents tell and others do not.
 pub(crate) fn exit(report: &Report) -> Exit {
     match report {
         Report { conclusive_attempts: 0, .. } => Exit::Inconclusive,
-        Report { diagnoses, .. } if diagnoses.is_empty() => Exit::Met,
-        Report { .. } => Exit::Violated,
+        Report { diagnoses, .. } if !diagnoses.is_empty() => Exit::Violated,
+        Report { agents, expected_agents, .. } if agents < expected_agents => Exit::Inconclusive,
+        Report { .. } => Exit::Met,
     }
 }
 
@@ -129,8 +131,10 @@ pub(crate) fn table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for diagnosis in &report.diagnoses {
         entry(diagnosis, out)?;
     }
-    let Report { conclusive_attempts: attempts, agents, .. } = report;
-    let seen = format!("{attempts} conclusive attempts of {agents} agents");
+    let Report { conclusive_attempts: attempts, agents, expected_agents, .. } = report;
+    let all =
+        if agents < expected_agents { format!(" (of {expected_agents})") } else { String::new() };
+    let seen = format!("{attempts} conclusive attempts of {agents} agents{all}");
     match exit(report) {
         Exit::Met => writeln!(out, "{} nothing is broken, by {seen}", Verdict::Met.mark())?,
         Exit::Inconclusive => {
@@ -151,10 +155,8 @@ pub(crate) fn table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn entry(diagnosis: &Diagnosis, out: &mut dyn Write) -> io::Result<()> {
-    let since = match diagnosis.since.map(|since| since.format(&Rfc3339)) {
-        Some(Ok(since)) => format!(" since {since}"),
-        _ => String::new(),
-    };
+    let since = diagnosis.since.map(|since| format!(" since {}", rfc3339::seconds(since)));
+    let since = since.unwrap_or_default();
     let component = render::inert(&diagnosis.component).to_string();
     let sure = diagnosis.confidence * 100.0;
     writeln!(

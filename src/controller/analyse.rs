@@ -1,32 +1,30 @@
-//! What is wrong in the mesh, of everything that agents told: `/v1/diagnoses`, incidents as Events.
+//! What is wrong in the mesh, of everything that agents told: `/v1/diagnoses`.
 //!
-//! Each replica concludes by itself from what it heard; only who holds the Lease announces.
+//! Each replica concludes by itself from what it heard.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::analysis::{Analyst, Conclusion};
-use crate::cluster::{Cluster, Finding, FindingReason, ObjectRef};
+use crate::cluster::{Cluster, ControlPlane, Enrolment};
 use crate::controller::Shared;
 use crate::controller::roster::Seat;
 use crate::diagnosis::{Agent, Endpoint, Node, Pod, Report, Service, Topology, diagnose};
+use crate::discovery::Snapshot;
 use crate::incident::{Change, Incident};
 use crate::observation::Observation;
 
-/// Time between two conclusions.
+/// Time between two conclusions, at least.
 const EVERY: Duration = Duration::from_secs(2);
-/// Incidents that opened or ended this long ago are announced no more.
-const ANNOUNCED: Duration = Duration::from_secs(600);
-/// Announcements that are kept.
-const MOST: usize = 200;
-/// The longest message of an Event, characters.
-const LONGEST: usize = 512;
+/// How much longer than it takes to conclude the time between two conclusions is at least: in a
+/// large fleet it must not become the controller's main work.
+const REST: u32 = 4;
 
 /// What is wrong, and what was.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -49,32 +47,13 @@ pub struct Diagnoses {
 #[derive(Debug)]
 pub(super) struct Analysis {
     analyst: Mutex<Analyst>,
-    latest: watch::Sender<Arc<Diagnoses>>,
-    announced: watch::Sender<Arc<Vec<Finding>>>,
-    /// The last changes as they were told, with when: what is known of an incident later on does
-    /// not make another Event of its beginning.
-    recent: Mutex<VecDeque<(OffsetDateTime, Finding)>>,
-    places: Places,
-}
-
-/// The namespaces of the control plane.
-#[derive(Debug, Clone)]
-pub(super) struct Places {
-    /// CoreDNS's.
-    pub(super) coredns: String,
-    /// istiod's.
-    pub(super) istio: String,
+    latest: Mutex<Arc<Diagnoses>>,
 }
 
 impl Analysis {
-    pub(super) fn new(places: Places) -> Self {
-        Self {
-            analyst: Mutex::new(Analyst::new(OffsetDateTime::now_utc())),
-            latest: watch::Sender::default(),
-            announced: watch::Sender::default(),
-            recent: Mutex::default(),
-            places,
-        }
+    pub(super) fn new() -> Self {
+        let analyst = Mutex::new(Analyst::new(OffsetDateTime::now_utc()));
+        Self { analyst, latest: Mutex::default() }
     }
 
     /// The agent in `seat` told `observations`: who they are from is what `seat` says.
@@ -89,12 +68,7 @@ impl Analysis {
 
     /// What was concluded last.
     pub(super) fn latest(&self) -> Arc<Diagnoses> {
-        self.latest.borrow().clone()
-    }
-
-    /// Incidents that are to be announced, as findings.
-    pub(super) fn announced(&self) -> watch::Receiver<Arc<Vec<Finding>>> {
-        self.announced.subscribe()
+        Arc::clone(&self.latest.lock().expect("no panic while held"))
     }
 
     fn conclude(&self, topology: &Topology) -> Conclusion {
@@ -105,48 +79,25 @@ impl Analysis {
         let report = diagnose(topology, &sight.present, now);
         let mut analyst = analyst();
         let conclusion = analyst.settle(&sight, report, now);
-        self.latest.send_replace(Arc::new(Diagnoses {
+        let latest = Diagnoses {
             report: conclusion.report.clone(),
             alarms: conclusion.alarms,
             open: analyst.open(),
             closed: analyst.closed(),
-        }));
+        };
+        *self.latest.lock().expect("no panic while held") = Arc::new(latest);
         conclusion
-    }
-
-    fn announce(&self, changes: &[Change], cluster: &Cluster, now: OffsetDateTime) {
-        for change in changes {
-            let (Change::Opened(incident) | Change::Closed(incident)) = change;
-            let (component, fault) = (&incident.component, &incident.fault);
-            match change {
-                Change::Opened(_) => {
-                    tracing::warn!(component, fault, since = %incident.since, "incident opened");
-                }
-                Change::Closed(_) => tracing::info!(component, fault, "incident closed"),
-            }
-        }
-        let mut recent = self.recent.lock().expect("no panic while held");
-        recent.extend(changes.iter().map(|change| (now, finding(change, cluster, &self.places))));
-        recent.retain(|(at, _)| now - *at <= ANNOUNCED);
-        let surplus = recent.len().saturating_sub(MOST);
-        recent.drain(..surplus);
-        let findings: Vec<Finding> = recent.iter().map(|(_, finding)| finding.clone()).collect();
-        drop(recent);
-        self.announced.send_if_modified(|announced| {
-            let other = **announced != findings;
-            *announced = Arc::new(findings);
-            other
-        });
     }
 }
 
 /// Concludes until `stop`, once the cluster was read.
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    let mut topology: Option<(Arc<crate::discovery::Snapshot>, Arc<Topology>)> = None;
+    let mut topology: Option<(Arc<Snapshot>, Arc<Topology>)> = None;
+    let mut took = Duration::ZERO;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(EVERY.max(took * REST)) => {}
         }
         let snapshot = shared.snapshots.borrow().clone();
         if !snapshot.synced {
@@ -159,18 +110,18 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         let (described, working) = (Arc::clone(described), Arc::clone(&shared));
         // Large clusters take a while: nobody else is to wait for it.
         let work = move || working.analysis.conclude(&described);
-        match tokio::task::spawn_blocking(work).await {
+        let began = Instant::now();
+        let concluded = tokio::task::spawn_blocking(work).await;
+        took = began.elapsed();
+        match concluded {
             Ok(conclusion) => {
                 for change in &conclusion.changes {
                     let (Change::Opened(it) | Change::Closed(it)) = change;
                     let opened = matches!(change, Change::Opened(_));
                     shared.metrics.incident(&it.component, &it.fault, opened);
                 }
-                shared.analysis.announce(
-                    &conclusion.changes,
-                    &snapshot.cluster,
-                    OffsetDateTime::now_utc(),
-                );
+                let (changes, now) = (&conclusion.changes, OffsetDateTime::now_utc());
+                shared.announcements.add(changes, &snapshot.cluster, now);
             }
             Err(error) => tracing::error!(%error, "no conclusion: the last one stays"),
         }
@@ -179,7 +130,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 
 /// What diagnosis needs to know of `cluster`.
 fn described(cluster: &Cluster) -> Topology {
-    let pods = |plane: &crate::cluster::ControlPlane| {
+    let pods = |plane: &ControlPlane| {
         plane.replicas.keys().map(|pod| Pod { pod: pod.clone(), node: None }).collect()
     };
     let mut seen = BTreeSet::new();
@@ -188,10 +139,7 @@ fn described(cluster: &Cluster) -> Topology {
         if !seen.insert((&service.namespace, &service.name)) {
             continue;
         }
-        let ambient = service
-            .endpoints
-            .iter()
-            .any(|endpoint| endpoint.pod.wanted == crate::cluster::Enrolment::Ambient);
+        let ambient = service.endpoints.iter().any(|it| it.pod.wanted == Enrolment::Ambient);
         let endpoints = service.endpoints.iter();
         services.push(Service {
             namespace: service.namespace.clone(),
@@ -209,166 +157,5 @@ fn described(cluster: &Cluster) -> Topology {
         istiod: pods(&cluster.istiod),
         services,
         agents: agents.map(|it| Agent { node: it.pod.node.clone(), vantage: it.vantage }).collect(),
-    }
-}
-
-/// What happened to an incident, as something to be said of the object nearest to it.
-fn finding(change: &Change, cluster: &Cluster, places: &Places) -> Finding {
-    let (Change::Opened(incident) | Change::Closed(incident)) = change;
-    let Incident { component, fault, since, summary, .. } = incident;
-    let (reason, message) = match change {
-        Change::Opened(_) => (
-            FindingReason::IncidentOpened,
-            format!("{component} is {fault} since {}: {summary}", seconds(*since)),
-        ),
-        Change::Closed(_) => {
-            let at = seconds(incident.closed_at.unwrap_or(incident.seen_at));
-            let message = format!("{component} is whole again since {at}: it was {fault}");
-            (FindingReason::IncidentClosed, message)
-        }
-    };
-    let message: String = message.chars().filter(|it| !it.is_control()).take(LONGEST).collect();
-    Finding { object: object(component, cluster, places), reason, message }
-}
-
-fn seconds(at: OffsetDateTime) -> String {
-    let whole = at.replace_nanosecond(0).expect("0 is in range");
-    whole.format(&time::format_description::well_known::Rfc3339).expect("a time of now")
-}
-
-/// The object of the API that `component` is nearest to: a Node, a Namespace, or nothing that
-/// exists, and then it is told on the controller's own pod.
-fn object(component: &str, cluster: &Cluster, places: &Places) -> ObjectRef {
-    let parts: Vec<&str> = component.split('/').collect();
-    let known = |name: &str| cluster.nodes.get_key_value(name).map(|(name, _)| name.as_str());
-    let (node, namespace) = match parts[..] {
-        ["coredns", ..] => (None, Some(places.coredns.as_str())),
-        ["istiod", ..] => (None, Some(places.istio.as_str())),
-        // What agents are to each other, and no namespace of the cluster.
-        ["workload" | "policy", "meshprobe", target] => {
-            (target.strip_prefix("peer-").and_then(known), None)
-        }
-        ["workload" | "policy", namespace, _] => (None, Some(namespace)),
-        ["zone", zone, _] => {
-            let mut nodes = cluster.nodes.iter();
-            let first = nodes.find(|(_, node)| node.zone.as_deref() == Some(zone));
-            (first.map(|(name, _)| name.as_str()), None)
-        }
-        [_, name, ..] => (known(name), None),
-        _ => (None, None),
-    };
-    let (kind, name, uid) = match (node, namespace) {
-        // The kubelet's own Events carry the name as uid; `kubectl describe node` looks for it.
-        (Some(node), _) => ("Node", node, Some(node.to_owned())),
-        (None, Some(namespace)) => {
-            let uid = cluster.namespaces.get(namespace).and_then(|it| it.uid.clone());
-            ("Namespace", namespace, uid)
-        }
-        (None, None) => ("Cluster", component, None),
-    };
-    ObjectRef { kind: kind.to_owned(), namespace: String::new(), name: name.to_owned(), uid }
-}
-
-#[cfg(test)]
-mod tests {
-    use time::macros::datetime;
-
-    use super::*;
-    use crate::cluster;
-
-    fn cluster() -> Cluster {
-        let mut cluster = Cluster::default();
-        let node = cluster::Node { zone: Some("a".to_owned()), ready: true };
-        cluster.nodes.insert("node-2".to_owned(), node);
-        let namespace = cluster::Namespace { uid: Some("u".to_owned()), ..Default::default() };
-        cluster.namespaces.insert("default".to_owned(), namespace);
-        cluster
-    }
-
-    fn places() -> Places {
-        Places { coredns: "kube-system".to_owned(), istio: "istio-system".to_owned() }
-    }
-
-    fn incident(confidence: f64) -> Incident {
-        let at = datetime!(2026-01-01 00:00:00.5 UTC);
-        Incident {
-            id: 1,
-            component: "ztunnel/node-2".to_owned(),
-            fault: "dead".to_owned(),
-            since: at,
-            opened_at: at,
-            seen_at: at,
-            closed_at: None,
-            confidence,
-            summary: format!("its sockets\nrefuse, {confidence}"),
-        }
-    }
-
-    #[test]
-    fn incidents_are_told_on_the_object_that_an_operator_looks_at() {
-        let cluster = cluster();
-        let of = |component: &str| {
-            let object = object(component, &cluster, &places());
-            (object.kind, object.name, object.uid.is_some())
-        };
-        let told = |kind: &str, name: &str, uid| (kind.to_owned(), name.to_owned(), uid);
-        for kind in ["ztunnel", "hbone", "capture", "node", "trust", "istiod-link"] {
-            assert_eq!(of(&format!("{kind}/node-2")), told("Node", "node-2", true));
-        }
-        assert_eq!(of("agent/node-2/plain"), told("Node", "node-2", true));
-        assert_eq!(of("zone/a/b"), told("Node", "node-2", true));
-        assert_eq!(of("workload/meshprobe/peer-node-2"), told("Node", "node-2", true));
-        assert_eq!(of("policy/default/web"), told("Namespace", "default", true));
-        assert_eq!(of("coredns/coredns-a"), told("Namespace", "kube-system", false));
-        assert_eq!(of("istiod"), told("Namespace", "istio-system", false));
-    }
-
-    #[test]
-    fn what_has_no_object_of_its_own_is_told_on_the_controller() {
-        for component in ["node/gone", "zone/c/d", "policy/meshprobe/peer", "moon"] {
-            let object = object(component, &cluster(), &places());
-            let told = (object.kind.as_str(), object.name.as_str(), object.uid);
-            assert_eq!(told, ("Cluster", component, None));
-        }
-    }
-
-    #[test]
-    fn an_incident_is_one_line_when_it_opens_and_another_when_it_ends() {
-        let told = |change| finding(&change, &cluster(), &places());
-        let opened = told(Change::Opened(incident(1.0)));
-        assert_eq!(
-            opened.message,
-            "ztunnel/node-2 is dead since 2026-01-01T00:00:00Z: its socketsrefuse, 1"
-        );
-        assert_eq!(opened.reason, FindingReason::IncidentOpened);
-        let closed_at = Some(datetime!(2026-01-01 00:01:00 UTC));
-        let closed = told(Change::Closed(Incident { closed_at, ..incident(1.0) }));
-        assert_eq!(
-            closed.message,
-            "ztunnel/node-2 is whole again since 2026-01-01T00:01:00Z: it was dead"
-        );
-        assert_eq!(closed.reason, FindingReason::IncidentClosed);
-    }
-
-    #[test]
-    fn an_incident_is_announced_as_it_was_when_it_opened_and_for_ten_minutes() {
-        let analysis = Analysis::new(places());
-        let start = datetime!(2026-01-01 00:00:00 UTC);
-        let told = |changes: &[Change], seconds: i64| {
-            let now = start + time::Duration::seconds(seconds);
-            analysis.announce(changes, &cluster(), now);
-            analysis.announced().borrow().clone()
-        };
-        let opened = told(&[Change::Opened(incident(0.9))], 0);
-        assert_eq!(opened.len(), 1);
-        assert_eq!(told(&[], 300), opened);
-        let both = told(&[Change::Closed(incident(0.99))], 500);
-        assert_eq!((both.len(), &both[0]), (2, &opened[0]));
-        assert_eq!(told(&[], 601).len(), 1);
-        assert_eq!(*told(&[], 1200), []);
-        for second in 0..2 * MOST as i64 {
-            told(&[Change::Opened(incident(0.9))], 2000 + second / 10);
-        }
-        assert_eq!(told(&[], 2100).len(), MOST);
     }
 }

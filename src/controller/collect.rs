@@ -4,9 +4,9 @@
 //! runs comes with its windows, so that each replica knows the whole fleet. After the first answer
 //! only what grew is asked for.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -24,14 +24,13 @@ use crate::cluster::Agent;
 use crate::config::{AGENT_HEADER, PLAN_HEADER, print_revision};
 use crate::controller::Shared;
 use crate::controller::desk::asker;
+use crate::controller::each_peer::each_peer;
 use crate::controller::roster::{Entry, Seat};
 use crate::evidence::{Source, Telling};
 use crate::observation::Told;
 use crate::window::AS_OF_HEADER;
 
-/// How often new connections are looked for.
-const LOOK: Duration = Duration::from_secs(1);
-/// How often what is told no more is forgotten, in rounds of [`LOOK`].
+/// How often what is told no more is forgotten, in looks for new connections.
 const FORGET: u64 = 30;
 /// Time between two pulls of one agent: that of two attempts, so that each is known before the
 /// next one is made.
@@ -70,29 +69,20 @@ pub(super) async fn run(
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let followed: Arc<Mutex<HashSet<u64>>> = Arc::default();
     let gate = Semaphore::new(AT_ONCE);
-    let pulls = Arc::new(Pulls { shared, peers, gate });
-    for round in 1u64.. {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
+    let pulls = Arc::new(Pulls { shared, peers: peers.clone(), gate });
+    let forgetting = Arc::clone(&pulls);
+    let look = move |round: u64| {
         if round.is_multiple_of(FORGET) {
-            pulls.shared.forget();
+            forgetting.shared.forget();
         }
-        for peer in pulls.peers.all() {
-            if !followed.lock().expect("no panic while held").insert(peer.id()) {
-                continue;
-            }
-            let (pulls, stop) = (Arc::clone(&pulls), stop.clone());
-            let followed = Arc::clone(&followed);
-            tasks.spawn(async move {
-                pulls.follow(&peer, stop).await;
-                followed.lock().expect("no panic while held").remove(&peer.id());
-            });
-        }
-    }
+    };
+    let ending = stop.clone();
+    let follow = move |peer: Peer| {
+        let (pulls, stop) = (Arc::clone(&pulls), ending.clone());
+        async move { pulls.follow(&peer, stop).await }
+    };
+    each_peer(peers, tasks, stop, look, follow).await;
 }
 
 impl Pulls {

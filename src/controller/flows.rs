@@ -3,7 +3,7 @@
 //! Pulls over the connections that agents made, keeps the last telling of each node, and merges
 //! them for a reader. A node that is silent keeps what it told last, with its age. Judges nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,12 +17,11 @@ use crate::channel::{Peer, Peers};
 use crate::config::AGENT_HEADER;
 use crate::controller::Shared;
 use crate::controller::desk::asker;
+use crate::controller::each_peer::each_peer;
 use crate::controller::roster::Seat;
 use crate::flow::{FleetFlows, Flow, FlowSecurity, NodeFlows};
 use crate::target::Vantage;
 
-/// How often new connections are looked for.
-const LOOK: Duration = Duration::from_secs(1);
 /// Time between two pulls of one agent, on the average.
 const EVERY: Duration = Duration::from_secs(30);
 /// The first pull of a connection comes within this.
@@ -97,39 +96,29 @@ impl Shared {
     }
 }
 
-/// Follows every connection among `peers` until `stop`.
+/// Follows every connection among `peers` until `stop`. One that tells no flows is not asked again
+/// while it is connected.
 pub(super) async fn run(
     shared: Arc<Shared>,
     peers: Peers,
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let followed: Arc<Mutex<HashSet<u64>>> = Arc::default();
     let mut snapshots = shared.snapshots.clone();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
+    let forgetting = Arc::clone(&shared);
+    let look = move |_| {
         if snapshots.has_changed().unwrap_or(false) {
             let snapshot = snapshots.borrow_and_update().clone();
             let nodes = &snapshot.cluster.nodes;
-            shared.flows.retain(|node| nodes.contains_key(node));
+            forgetting.flows.retain(|node| nodes.contains_key(node));
         }
-        for peer in peers.all() {
-            if !followed.lock().expect("no panic while held").insert(peer.id()) {
-                continue;
-            }
-            let (shared, stop) = (Arc::clone(&shared), stop.clone());
-            let followed = Arc::clone(&followed);
-            tasks.spawn(async move {
-                follow(&shared, &peer, stop).await;
-                // One that tells no flows is not asked again while it is connected.
-                let _ = peer.closed().await;
-                followed.lock().expect("no panic while held").remove(&peer.id());
-            });
-        }
-    }
+    };
+    let ending = stop.clone();
+    let follow = move |peer: Peer| {
+        let (shared, stop) = (Arc::clone(&shared), ending.clone());
+        async move { follow(&shared, &peer, stop).await }
+    };
+    each_peer(peers, tasks, stop, look, follow).await;
 }
 
 /// Pulls what the agent behind `peer` counts until its connection or the controller ends, or it is

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::cluster::ObjectRef;
 use crate::controller::Shared;
@@ -14,6 +12,7 @@ pub use crate::controller::sighting::Sighting;
 use crate::controller::sighting::sightings;
 use crate::expectation::Verdict;
 use crate::observation::Expected;
+use crate::observation::rfc3339;
 use crate::target::Vantage;
 
 /// What was pulled longer ago is not shown, nor are windows that ended before.
@@ -224,7 +223,7 @@ fn seen(
         link,
         silent_seconds: age.map(|age| age.as_secs()),
         revision: entry.and_then(|entry| entry.runs.clone()),
-        pulled_at: entry.map(|entry| rfc3339(entry.heard)),
+        pulled_at: entry.map(|entry| rfc3339::seconds(entry.heard.into())),
         rows: rows(&sightings),
         targets: if each { sightings } else { Vec::new() },
     }
@@ -265,11 +264,6 @@ fn remark(object: &ObjectRef, reason: &str, message: &str) -> Remark {
     }
 }
 
-fn rfc3339(time: SystemTime) -> String {
-    let seconds = OffsetDateTime::from(time).replace_nanosecond(0).expect("0 is in range");
-    seconds.format(&Rfc3339).expect("now is within RFC 3339")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,7 +280,7 @@ mod tests {
             target: "peer/node-2".to_owned(),
             probe: ProbeKind::Http,
             expect: Expected::Reply,
-            window_start: OffsetDateTime::UNIX_EPOCH,
+            window_start: time::OffsetDateTime::UNIX_EPOCH,
             window_seconds: 10,
             verdicts: Verdicts { met: 3, ..Verdicts::default() },
             reasons: BTreeMap::new(),
@@ -318,7 +312,7 @@ mod tests {
             target: target.to_owned(),
             probe: ProbeKind::Http,
             expect: Expected::Reply,
-            window_start: OffsetDateTime::UNIX_EPOCH,
+            window_start: time::OffsetDateTime::UNIX_EPOCH,
             window_seconds: 10,
             verdicts: Verdicts { met, ..Verdicts::default() },
             reasons: BTreeMap::new(),

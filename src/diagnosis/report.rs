@@ -36,6 +36,9 @@ pub struct Report {
     /// Agents that told something.
     #[serde(default)]
     pub agents: usize,
+    /// Agents that there are, where that is known; 0 where it is not.
+    #[serde(default)]
+    pub expected_agents: usize,
     /// Lines that could not be read.
     #[serde(default)]
     pub malformed_lines: u64,
@@ -75,7 +78,7 @@ pub(super) fn report(
     search: &mut Search<'_>,
     suspects: &[Suspect],
     lame: &[Lame],
-    seen: &Seen,
+    (seen, expected_agents): (&Seen, usize),
     now: OffsetDateTime,
 ) -> Report {
     let explained_fraction = explained(search);
@@ -94,6 +97,7 @@ pub(super) fn report(
         explained_fraction,
         conclusive_attempts: seen.conclusive,
         agents: seen.heard.agents(),
+        expected_agents,
         malformed_lines: 0,
     }
 }

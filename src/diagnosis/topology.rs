@@ -14,7 +14,6 @@ pub const MOST: usize = 50_000;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
     /// Its nodes.
-    #[serde(default)]
     pub nodes: Vec<Node>,
     /// CoreDNS's pods.
     #[serde(default)]
@@ -148,6 +147,8 @@ mod tests {
     fn a_wrong_topology_says_what_is_wrong() {
         for (json, part) in [
             (&b"[1]"[..], "not a topology"),
+            (b"[]", "not a topology"),
+            (br#"{"node":[]}"#, "missing field `nodes`"),
             (br#"{"nodes":[{"zone":"a"}]}"#, "missing field `name`"),
             (br#"{"nodes":[{"name":"a"},{"name":"a"}]}"#, "`a` is there twice"),
         ] {

@@ -1,6 +1,6 @@
 //! The gate on the lab: is STRICT safe there? Puts together what a controller would know of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use crate::cluster::{
 use crate::gate::answer::Ask;
 use crate::gate::tally::Tally;
 use crate::gate::{self, Evidence, Report, Settings, Standing};
-use crate::lab::cell::Cell;
+use crate::lab::cell::{Cell, From};
+use crate::lab::fault::{Fault, Kind, REPLICAS, Victim};
 use crate::lab::mesh::{Built, Mesh};
 use crate::lab::picture;
 use crate::lab::plan::{CANARY, PERMISSIVE, SERVICE};
@@ -26,6 +27,8 @@ use crate::target::Vantage;
 
 /// Where istiod's own policies are.
 const ROOT_NAMESPACE: &str = "istio-system";
+/// What is older than this says nothing of now.
+const MINUTE: Duration = Duration::from_secs(60);
 /// Attempts of a cell that speak of now.
 const LATELY: usize = 8;
 /// A lab runs for seconds: callers that were quiet for so long are gone, and one attempt in five
@@ -41,15 +44,24 @@ pub(super) struct Seen(BTreeMap<Cell, History>);
 struct History {
     all: Observation,
     lately: VecDeque<Observation>,
+    /// When the last attempt began.
+    last: OffsetDateTime,
 }
 
 impl Seen {
     pub(super) fn hear(&mut self, cell: &Cell, attempt: &Attempt, layout: &Layout) {
         let seen = picture::observation(cell, attempt, layout);
         let history = self.0.entry(*cell).or_insert_with(|| History {
-            all: Observation { verdicts: Verdicts::default(), attempts: 0, ..seen.clone() },
+            all: Observation {
+                verdicts: Verdicts::default(),
+                attempts: 0,
+                reasons: BTreeMap::new(),
+                ..seen.clone()
+            },
             lately: VecDeque::new(),
+            last: seen.window_start,
         });
+        history.last = history.last.max(seen.window_start);
         add(&mut history.all, &seen);
         if history.lately.len() == LATELY {
             history.lately.pop_front();
@@ -57,26 +69,36 @@ impl Seen {
         history.lately.push_back(seen);
     }
 
-    fn all(&self, now: OffsetDateTime) -> Vec<Observation> {
-        self.0.values().map(|history| spanning(history.all.clone(), now)).collect()
+    fn all(&self) -> Vec<Observation> {
+        self.0.values().map(|history| history.spanning(history.all.clone())).collect()
     }
 
     fn lately(&self, now: OffsetDateTime) -> Vec<Observation> {
         let sum = |history: &History| {
-            let mut seen = history.lately.iter();
+            let mut seen = history.lately.iter().filter(|it| now - it.window_start <= MINUTE);
             let mut sum = seen.next()?.clone();
             seen.for_each(|seen| add(&mut sum, seen));
-            Some(spanning(sum, now))
+            Some(history.spanning(sum))
         };
         self.0.values().filter_map(sum).collect()
     }
 
-    /// Counts everything as of now: who told it will tell no more of those windows.
+    /// How long ago the agent of `node` on that side began its last attempt.
+    fn age(&self, node: &str, vantage: Vantage, now: OffsetDateTime) -> Option<Duration> {
+        let own = self.0.iter().filter(|(cell, _)| {
+            let from = cell.row.from();
+            from != From::Ingress && from.vantage() == vantage && cell.from.to_string() == node
+        });
+        let last = own.map(|(_, history)| history.last).max()?;
+        Some((now - last).try_into().unwrap_or_default())
+    }
+
+    /// Counts everything: who told it will tell no more of those windows.
     fn tally(&self, now: OffsetDateTime) -> Tally {
         let began = self.0.values().map(|history| history.all.window_start).min();
         let mut tally = Tally::new(began.unwrap_or(now));
         for (cell, history) in &self.0 {
-            let seen = spanning(history.all.clone(), now);
+            let seen = history.spanning(history.all.clone());
             let start = seen.window_start + Duration::from_secs(600);
             let verdicts = Verdicts::default();
             let later = Observation { window_start: start, attempts: 0, verdicts, ..seen.clone() };
@@ -96,23 +118,24 @@ fn add(sum: &mut Observation, seen: &Observation) {
     }
 }
 
-/// `seen` as of a window that ends now.
-fn spanning(seen: Observation, now: OffsetDateTime) -> Observation {
-    let seconds = (now - seen.window_start).whole_seconds().max(1) as u64;
-    Observation { window_seconds: seconds, ..seen }
+impl History {
+    /// `seen` as one window, up to the last attempt.
+    fn spanning(&self, seen: Observation) -> Observation {
+        let seconds = (self.last - seen.window_start).whole_seconds().max(1) as u64;
+        Observation { window_seconds: seconds, ..seen }
+    }
 }
 
-/// Answers `ask` of the lab.
-pub(super) fn judge(ask: &Ask, mesh: &Mesh, seen: &Seen) -> Report {
+/// Answers `ask` of the lab, in which `faults` are there now.
+pub(super) fn judge(ask: &Ask, mesh: &Mesh, faults: &[Fault], seen: &Seen) -> Report {
     let now = OffsetDateTime::now_utc();
-    let cluster = described(mesh.built());
+    let cluster = described(mesh.built(), faults);
     let (flows, own_namespaces) = (mesh.flows(), mesh.own_namespaces());
-    let age = Some(Duration::ZERO);
-    let agents = cluster.agents.iter().map(|agent| Standing {
-        node: agent.pod.node.clone(),
-        vantage: agent.vantage,
-        linked: true,
-        age,
+    let agents = cluster.agents.iter().map(|agent| {
+        let (node, vantage) = (agent.pod.node.clone(), agent.vantage);
+        let age = seen.age(&node, vantage, now);
+        // Its attempts come as they are made, or not at all.
+        Standing { node, vantage, linked: age.is_some_and(|age| age <= MINUTE), age }
     });
     gate::judge(&Evidence {
         scope: ask.scope.clone(),
@@ -123,7 +146,7 @@ pub(super) fn judge(ask: &Ask, mesh: &Mesh, seen: &Seen) -> Report {
         cluster: &cluster,
         root_namespace: ROOT_NAMESPACE,
         own_namespaces: &own_namespaces,
-        observations: &seen.all(now),
+        observations: &seen.all(),
         lately: &seen.lately(now),
         tally: &seen.tally(now),
         flows: Some(&flows),
@@ -131,8 +154,8 @@ pub(super) fn judge(ask: &Ask, mesh: &Mesh, seen: &Seen) -> Report {
     })
 }
 
-/// The lab as discovery would read it.
-fn described(built: &Built) -> Cluster {
+/// The lab as discovery would read it while `faults` are there.
+fn described(built: &Built, faults: &[Fault]) -> Cluster {
     let enrolled = |enrolled: bool| -> Labels {
         let label = ("istio.io/dataplane-mode".to_owned(), "ambient".to_owned());
         enrolled.then_some(label).into_iter().collect()
@@ -170,13 +193,14 @@ fn described(built: &Built) -> Cluster {
             .collect(),
     };
     let count = built.ztunnels.len() as u32;
+    let down = unready(faults);
     let nodes = built.nodes().map(|node| (node.to_string(), Node { zone: None, ready: true }));
     Cluster {
         nodes: nodes.collect(),
         namespaces,
         agents: agents.collect(),
         services: services.collect(),
-        coredns: plane("", crate::lab::fault::REPLICAS.into(), 53),
+        coredns: plane("", REPLICAS.into(), 53),
         // Each node has its own way to the one there is, and no replica is asked by itself.
         istiod: plane("istiod-", 0, 15012),
         ztunnels: built
@@ -186,18 +210,11 @@ fn described(built: &Built) -> Cluster {
             .collect(),
         daemon_sets: BTreeMap::from([(
             "ztunnel".to_owned(),
-            DaemonSet { desired: count, ready: count, updated: count },
+            DaemonSet { desired: count, ready: count - down, updated: count },
         )]),
         pods,
         webhooks: Some(Vec::new()),
-        peer_authentications: Some(vec![PeerAuthentication {
-            namespace: "meshprobe-ambient".to_owned(),
-            name: "meshprobe".to_owned(),
-            created: 0,
-            selector: Some(Labels::new()),
-            mode: Mode::Permissive,
-            ports: vec![(CANARY, Mode::Strict), (PERMISSIVE, Mode::Permissive)],
-        }]),
+        peer_authentications: Some(policies(faults)),
         ..Cluster::default()
     }
 }
@@ -219,4 +236,35 @@ fn read(pod: &Pod) -> cluster::Pod {
         actual,
         waypoint: None,
     }
+}
+
+/// How many ztunnels the kubelet finds not to answer their readiness probe.
+fn unready(faults: &[Fault]) -> u32 {
+    let down = |fault: &&Fault| matches!(fault.kind, Kind::ZtunnelDead | Kind::ZtunnelFrozen);
+    let nodes: BTreeSet<_> = faults.iter().filter(down).filter_map(Fault::node).collect();
+    nodes.len() as u32
+}
+
+/// That of the canary port, and STRICT where it is applied.
+fn policies(faults: &[Fault]) -> Vec<PeerAuthentication> {
+    let canary = PeerAuthentication {
+        namespace: "meshprobe-ambient".to_owned(),
+        name: "meshprobe".to_owned(),
+        created: 0,
+        selector: Some(Labels::new()),
+        mode: Mode::Permissive,
+        ports: vec![(CANARY, Mode::Strict), (PERMISSIVE, Mode::Permissive)],
+    };
+    let strict = faults.iter().filter_map(|fault| match (fault.kind, fault.victim) {
+        (Kind::Strict, Victim::Namespace(namespace)) => Some(PeerAuthentication {
+            namespace: namespace.to_owned(),
+            name: "default".to_owned(),
+            created: 1,
+            selector: None,
+            mode: Mode::Strict,
+            ports: Vec::new(),
+        }),
+        _ => None,
+    });
+    [canary].into_iter().chain(strict).collect()
 }

@@ -10,7 +10,7 @@ use super::ControllerFlags;
 #[command(after_help = "\
 Exit codes:
   0  nothing is broken               2  something is
-  3  not enough evidence: no attempt that could tell
+  3  not enough evidence: no attempt that could tell, or agents that are not heard
   1  could not run                  64  bad usage
 
 Examples:

@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
-use crate::cli::gate::table::{mark, moment, print_command};
+use crate::cli::gate::table::{mark, print_command};
 use crate::cli::render::inert;
 use crate::gate::Report;
+use crate::observation::rfc3339;
 
 pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "**{}**\n", cell(&report.summary))?;
@@ -18,10 +19,10 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "\nJudged at {}; {} of attempts must succeed, at {} confidence; counted since {}.",
-        moment(report.evaluated_at),
+        rfc3339::seconds(report.evaluated_at),
         report.objective,
         report.confidence,
-        moment(report.counting_since),
+        rfc3339::seconds(report.counting_since),
     )?;
     if let Some(change) = &report.change {
         writeln!(out, "\n{}", cell(&change.summary))?;

@@ -6,6 +6,7 @@ use crate::cli::render::inert;
 use crate::gate::change::{Change, Recommendation};
 use crate::gate::report::{CheckReport, CheckResult};
 use crate::gate::{GateResult, Report};
+use crate::observation::rfc3339;
 
 pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}\n", inert(&report.summary))?;
@@ -19,7 +20,7 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
          counted since {} at most, when this controller started",
         percent(*objective),
         percent(*confidence),
-        moment(report.counting_since),
+        rfc3339::seconds(report.counting_since),
     )?;
     if let Some(change) = &report.change {
         writeln!(out)?;
@@ -100,10 +101,4 @@ pub(super) fn print_command(command: &str, out: &mut dyn Write) -> io::Result<()
 fn percent(share: f64) -> String {
     let text = format!("{:.4}", share * 100.0);
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-pub(super) fn moment(at: time::OffsetDateTime) -> String {
-    let seconds = at.replace_nanosecond(0).unwrap_or(at);
-    let format = time::format_description::well_known::Rfc3339;
-    seconds.format(&format).unwrap_or_else(|_| at.to_string())
 }

@@ -11,6 +11,7 @@ use crate::cli::{Exit, World, render};
 use crate::gate::Report;
 use crate::gate::change::{Change, Recommendation};
 use crate::gate::report::Mode;
+use crate::observation::rfc3339;
 
 /// Time between two questions.
 const EVERY: Duration = Duration::from_secs(10);
@@ -81,7 +82,7 @@ fn waiting(report: &Report) -> String {
 }
 
 fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    write!(out, "{} ", table::moment(report.evaluated_at))?;
+    write!(out, "{} ", rfc3339::seconds(report.evaluated_at))?;
     match strict(report) {
         Some(change) => table::print_change(change, out),
         None => {
