@@ -51,8 +51,6 @@ pub struct Conclusion {
     pub report: Report,
     /// What began and ended since the last conclusion.
     pub changes: Vec<Change>,
-    /// Paths that are broken.
-    pub alarms: usize,
 }
 
 impl Analyst {
@@ -130,9 +128,10 @@ impl Analyst {
         // Those whose paths were not asked since then told something all the same.
         let heard = self.heard.values().flat_map(BTreeMap::values);
         report.agents = heard.filter(|at| now - **at < SILENT).count();
+        report.broken_paths = sight.alarms;
         let suspicions: Vec<Suspicion> = report.diagnoses.iter().map(suspicion).collect();
         let changes = self.incidents.update(&suspicions, now);
-        Conclusion { report, changes, alarms: sight.alarms }
+        Conclusion { report, changes }
     }
 
     /// Incidents that are open, the oldest first.

@@ -103,6 +103,18 @@ fn what_is_broken_ends_with_2_and_is_named_first() {
 }
 
 #[test]
+fn a_path_that_fails_for_no_known_cause_is_no_healthy_mesh() {
+    let files = Files::new();
+    let odd = |source: &str, vantage: &str, target: &str, to: &str| {
+        let odd = (source, vantage, target, to) == ("node-1", "plain", "underlay", "node-2");
+        odd.then_some("timeout")
+    };
+    let output = files.diagnose(&files.write(&lines(odd)), &[]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stdout).starts_with("× 1 path is broken, and no component"));
+}
+
+#[test]
 fn malformed_lines_are_told_by_number_and_the_rest_is_used() {
     let files = Files::new();
     let mut lines = lines(broken);

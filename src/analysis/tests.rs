@@ -125,7 +125,7 @@ fn a_stray_failure_accuses_nobody() {
         analyst.hear([&stray], at(second));
     }
     let now = analyst.conclude(&topology, at(63));
-    assert_eq!((named(&now), now.alarms), (Vec::<String>::new(), 0));
+    assert_eq!((named(&now), now.report.broken_paths), (Vec::<String>::new(), 0));
 }
 
 #[test]

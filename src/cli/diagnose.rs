@@ -115,13 +115,15 @@ fn open(path: &Path) -> anyhow::Result<(String, Box<dyn Read>)> {
     Ok((name, Box::new(file)))
 }
 
-/// Violated when anything is broken; inconclusive without a single attempt that can tell, or when
-/// nothing is broken as far as some of the agents tell and others do not.
+/// Violated when anything is broken, be it known what or not; inconclusive without a single attempt
+/// that can tell, or when nothing is broken as far as some of the agents tell and others do not.
 pub(crate) fn exit(report: &Report) -> Exit {
+    let missing = report.agents < report.expected_agents;
     match report {
         Report { conclusive_attempts: 0, .. } => Exit::Inconclusive,
+        Report { broken_paths: 1.., .. } => Exit::Violated,
         Report { diagnoses, .. } if !diagnoses.is_empty() => Exit::Violated,
-        Report { agents, expected_agents, .. } if agents < expected_agents => Exit::Inconclusive,
+        Report { .. } if missing => Exit::Inconclusive,
         Report { .. } => Exit::Met,
     }
 }
@@ -131,21 +133,30 @@ pub(crate) fn table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for diagnosis in &report.diagnoses {
         entry(diagnosis, out)?;
     }
-    let Report { conclusive_attempts: attempts, agents, expected_agents, .. } = report;
-    let all =
-        if agents < expected_agents { format!(" (of {expected_agents})") } else { String::new() };
-    let seen = format!("{attempts} conclusive attempts of {agents} agents{all}");
-    match exit(report) {
-        Exit::Met => writeln!(out, "{} nothing is broken, by {seen}", Verdict::Met.mark())?,
-        Exit::Inconclusive => {
-            writeln!(out, "{} not enough evidence: {seen}", Verdict::Inconclusive.mark())?;
+    let Report { conclusive_attempts: attempts, agents, expected_agents, broken_paths, .. } =
+        report;
+    let mut seen = format!("{attempts} conclusive attempts of {agents} agents");
+    if agents < expected_agents {
+        seen = format!("{seen} (of {expected_agents})");
+    }
+    match (exit(report), report.diagnoses.len()) {
+        (Exit::Met, _) => {
+            writeln!(out, "{} nothing is broken, by {seen}", Verdict::Met.mark())?;
         }
-        _ => writeln!(
+        (Exit::Violated, 0) => {
+            let mark = Verdict::Violated.mark();
+            let paths = match broken_paths {
+                1 => "1 path is".to_owned(),
+                paths => format!("{paths} paths are"),
+            };
+            writeln!(out, "{mark} {paths} broken, and no component explains it, by {seen}")?;
+        }
+        (Exit::Violated, count) => writeln!(
             out,
-            "{} broken by {seen}; {:.1} % of what failed is explained",
-            report.diagnoses.len(),
+            "{count} broken by {seen}; {:.1} % of what failed is explained",
             report.explained_fraction * 100.0
         )?,
+        _ => writeln!(out, "{} not enough evidence: {seen}", Verdict::Inconclusive.mark())?,
     }
     match report.malformed_lines {
         0 => Ok(()),

@@ -32,9 +32,6 @@ pub struct Diagnoses {
     /// What is broken now.
     #[serde(flatten)]
     pub report: Report,
-    /// Paths whose alarm is open.
-    #[serde(default)]
-    pub alarms: usize,
     /// Incidents that are open, the oldest first.
     #[serde(default)]
     pub open: Vec<Incident>,
@@ -81,7 +78,6 @@ impl Analysis {
         let conclusion = analyst.settle(&sight, report, now);
         let latest = Diagnoses {
             report: conclusion.report.clone(),
-            alarms: conclusion.alarms,
             open: analyst.open(),
             closed: analyst.closed(),
         };

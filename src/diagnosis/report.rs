@@ -30,6 +30,10 @@ pub struct Report {
     pub diagnoses: Vec<Diagnosis>,
     /// The share of the violated attempts that the diagnoses explain; 1 when there are none.
     pub explained_fraction: f64,
+    /// Paths that are broken, whether a diagnosis explains them or not: on files those of which
+    /// half of three or more attempts failed, else those whose alarm is open.
+    #[serde(default)]
+    pub broken_paths: usize,
     /// Attempts that could tell something.
     #[serde(default)]
     pub conclusive_attempts: u64,
@@ -95,6 +99,7 @@ pub(super) fn report(
     Report {
         diagnoses,
         explained_fraction,
+        broken_paths: search.tallies.iter().filter(|tally| tally.is_broken()).count(),
         conclusive_attempts: seen.conclusive,
         agents: seen.heard.agents(),
         expected_agents,

@@ -40,6 +40,13 @@ pub(super) struct Tally {
     pub(super) since: Option<i64>,
 }
 
+impl Tally {
+    /// Whether the path is broken by its own account: half of three or more attempts failed.
+    pub(super) fn is_broken(&self) -> bool {
+        self.violated >= 3 && self.violated >= self.met
+    }
+}
+
 /// All windows, as they come.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
