@@ -7,6 +7,7 @@
 
 mod agents;
 mod component;
+mod index;
 mod infer;
 mod likelihood;
 mod path;
@@ -15,6 +16,7 @@ mod report;
 mod seen;
 mod signature;
 mod topology;
+mod weigh;
 mod words;
 
 use time::OffsetDateTime;

@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 
 use crate::diagnosis::component::{Component, Kind, Names};
-use crate::diagnosis::likelihood::{Cause, log_likelihood};
-use crate::diagnosis::path::{End, Path};
-use crate::diagnosis::seen::{Tally, best};
-use crate::diagnosis::signature::{Signature, signature};
+use crate::diagnosis::index::{Candidate, Contact, Healthy, Index};
+use crate::diagnosis::likelihood::{Cause, Failing};
+use crate::diagnosis::path::Path;
+use crate::diagnosis::seen::Tally;
+use crate::diagnosis::weigh::{Shown, Weighing, shows};
 
 /// Shares of failing attempts that are tried.
 const RATES: [f64; 8] = [1.0, 0.9, 0.6, 0.4, 0.2, 0.1, 0.05, 0.02];
@@ -24,40 +25,50 @@ const VAGUE: f64 = 4.0;
 const MOST: usize = 256;
 /// Components that may stand in for a suspect.
 const RIVALS: usize = 12;
+/// Shared failing paths for which a suspect is fitted anew.
+const FEW: usize = 8;
 /// Rounds of local search.
 const ROUNDS: usize = 4;
 
 /// A component that is taken to be broken.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) struct Suspect {
     pub(super) component: Component,
     pub(super) kind: Kind,
     pub(super) rate: f64,
     /// How much likelier all that was seen is with it, nats, its cost paid.
     pub(super) gain: f64,
+    candidate: Candidate,
+    shown: Vec<Shown>,
 }
 
-/// A path that a component is on.
-type Touch = (u32, End);
-
-/// Healthy paths that weigh the same, and how many there are.
-type Counted<'a> = (&'a Tally, Cause, f64);
+/// What is known of the gain of a candidate.
+#[derive(Debug, Clone)]
+enum Weighed {
+    /// It must be weighed anew.
+    Stale,
+    /// This is the best it can do, if anything.
+    Best(Option<Suspect>),
+}
 
 /// The search.
 pub(super) struct Search<'a> {
     pub(super) names: &'a Names,
     pub(super) paths: &'a [Path],
     pub(super) tallies: &'a [Tally],
-    /// Paths by component, of those that may be broken at all.
-    index: HashMap<Component, Vec<Touch>>,
-    /// By failing path, the most that a cause may gain on it.
-    pulls: HashMap<u32, f64>,
-    /// By path, what acts on it.
-    causes: HashMap<u32, Vec<Cause>>,
-    /// By component, the most that it may still gain.
-    hopes: HashMap<Component, f64>,
-    /// What was weighed and has not changed since.
-    weighed: HashMap<Component, Option<Suspect>>,
+    /// Numbers of failing paths; what follows is by place in this list.
+    failing: Vec<u32>,
+    facts: Vec<Failing<'a>>,
+    /// What acts on it.
+    causes: Vec<Vec<Cause>>,
+    /// ln of its likelihood as they say.
+    told: Vec<f64>,
+    /// The most that one more cause may gain on it.
+    pulls: Vec<f64>,
+    index: Index,
+    /// By candidate, the most that it may still gain.
+    hopes: Vec<f64>,
+    weighed: Vec<Weighed>,
     cost: f64,
 }
 
@@ -75,37 +86,34 @@ fn is_said_by_the_whole(suspect: &Suspect, all: &[Suspect]) -> bool {
 impl<'a> Search<'a> {
     pub(super) fn new(names: &'a Names, paths: &'a [Path], tallies: &'a [Tally]) -> Self {
         let cost = COST + (names.components().max(1) as f64).ln();
-        let failing = (0..paths.len()).filter(|path| tallies[*path].violated > 0);
-        let pulls: HashMap<u32, f64> =
-            failing.map(|path| (path as u32, most(&tallies[path], &[]))).collect();
-        let mut sums: HashMap<Component, f64> = HashMap::new();
-        for (path, pull) in &pulls {
-            paths[*path as usize].crossings(names, &mut |component, _| {
-                *sums.entry(component).or_default() += pull;
-            });
-        }
-        sums.retain(|_, sum| *sum > cost);
-        let hopes = sums.clone();
-        let mut index: HashMap<Component, Vec<Touch>> =
-            sums.into_keys().map(|component| (component, Vec::new())).collect();
-        if !index.is_empty() {
-            for (number, path) in paths.iter().enumerate() {
-                path.crossings(names, &mut |component, end| {
-                    if let Some(touches) = index.get_mut(&component) {
-                        touches.push((number as u32, end));
-                    }
-                });
+        let failing: Vec<u32> =
+            (0..paths.len() as u32).filter(|path| tallies[*path as usize].violated > 0).collect();
+        let facts: Vec<Failing<'a>> =
+            failing.iter().map(|path| Failing::new(&tallies[*path as usize])).collect();
+        let told: Vec<f64> = facts.iter().map(|path| path.told(&[])).collect();
+        let pulls: Vec<f64> =
+            std::iter::zip(&facts, &told).map(|(path, told)| path.pull(*told)).collect();
+        let index = Index::new(names, (paths, tallies), &failing, &pulls, cost);
+        let mut hopes = vec![0.0; index.len()];
+        for (place, pull) in (0..).zip(&pulls) {
+            for candidate in index.crossed(place) {
+                hopes[*candidate as usize] += pull;
             }
         }
+        let causes = vec![Vec::new(); failing.len()];
+        let weighed = vec![Weighed::Stale; index.len()];
         Self {
             names,
             paths,
             tallies,
-            index,
+            failing,
+            facts,
+            causes,
+            told,
             pulls,
-            causes: HashMap::new(),
+            index,
             hopes,
-            weighed: HashMap::new(),
+            weighed,
             cost,
         }
     }
@@ -121,7 +129,7 @@ impl<'a> Search<'a> {
         }
         let found: Vec<Suspect> = suspects.into_iter().flatten().collect();
         let mut found: Vec<Suspect> =
-            found.iter().filter(|it| !is_said_by_the_whole(it, &found)).copied().collect();
+            found.iter().filter(|it| !is_said_by_the_whole(it, &found)).cloned().collect();
         found.sort_by(|a, b| b.gain.total_cmp(&a.gain).then(a.component.cmp(&b.component)));
         found
     }
@@ -130,35 +138,55 @@ impl<'a> Search<'a> {
         while suspects.len() < MOST {
             let Some(next) = self.likeliest(suspects) else { return };
             self.accuse(&next, suspects.len());
+            self.refit(suspects, &next);
             suspects.push(Some(next));
+        }
+    }
+
+    /// Fits those suspects anew that share failing paths with `new`: what it explains they need
+    /// not.
+    fn refit(&mut self, suspects: &mut [Option<Suspect>], new: &Suspect) {
+        let mut shared = vec![0; suspects.len()];
+        for (at, _) in self.places(new.candidate, new.kind) {
+            for cause in &self.causes[at as usize] {
+                if let Some(count) = shared.get_mut(cause.suspect) {
+                    *count += 1;
+                }
+            }
+        }
+        for place in 0..suspects.len() {
+            let Some(old) = suspects[place].take_if(|_| shared[place] >= FEW) else { continue };
+            self.acquit(&old, place);
+            let new = self.fit(old.candidate, old.kind).unwrap_or(old);
+            self.accuse(&new, place);
+            suspects[place] = Some(new);
         }
     }
 
     /// The component that gains most. Those that may hope for less than the best so far are not
     /// weighed.
     fn likeliest(&mut self, suspects: &[Option<Suspect>]) -> Option<Suspect> {
-        let mut hopes: Vec<(Component, f64)> = self
-            .hopes
-            .iter()
+        let mut hopes: Vec<(Candidate, f64)> = (0..)
+            .zip(&self.hopes)
             .filter(|(_, hope)| **hope > self.cost)
-            .filter(|(component, _)| {
-                !suspects.iter().flatten().any(|suspect| suspect.component == **component)
+            .filter(|(candidate, _)| {
+                !suspects.iter().flatten().any(|suspect| suspect.candidate == *candidate)
             })
-            .map(|(component, hope)| (*component, *hope - self.cost))
+            .map(|(candidate, hope)| (candidate, *hope - self.cost))
             .collect();
         hopes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let mut most: Option<Suspect> = None;
-        for (component, hope) in hopes {
-            if most.is_some_and(|most| most.gain >= hope) {
+        for (candidate, hope) in hopes {
+            if most.as_ref().is_some_and(|most| most.gain >= hope) {
                 break;
             }
-            let known = self.weighed.get(&component).copied();
-            let weighed = known.unwrap_or_else(|| self.best(component));
-            self.weighed.insert(component, weighed);
-            if let Some(suspect) = weighed
-                && suspect.gain > most.map_or(0.0, |most| most.gain)
+            if matches!(self.weighed[candidate as usize], Weighed::Stale) {
+                self.weighed[candidate as usize] = Weighed::Best(self.best(candidate));
+            }
+            if let Weighed::Best(Some(suspect)) = &self.weighed[candidate as usize]
+                && suspect.gain > most.as_ref().map_or(0.0, |most| most.gain)
             {
-                most = Some(suspect);
+                most = Some(suspect.clone());
             }
         }
         most
@@ -168,19 +196,19 @@ impl<'a> Search<'a> {
     fn improve(&mut self, suspects: &mut [Option<Suspect>]) -> bool {
         let mut changed = false;
         for place in 0..suspects.len() {
-            let Some(old) = suspects[place] else { continue };
+            let Some(old) = suspects[place].take() else { continue };
             self.acquit(&old, place);
             let mut rivals = self.rivals(&old);
             rivals
-                .retain(|rival| !suspects.iter().flatten().any(|other| other.component == *rival));
-            rivals.push(old.component);
+                .retain(|rival| !suspects.iter().flatten().any(|other| other.candidate == *rival));
+            rivals.push(old.candidate);
             let weighed = rivals.iter().filter_map(|rival| self.best(*rival));
             let new = weighed.max_by(|a, b| a.gain.total_cmp(&b.gain)).filter(|new| new.gain > 0.0);
-            suspects[place] = new;
             if let Some(new) = &new {
                 self.accuse(new, place);
             }
-            changed |= new.is_none_or(|new| new.component != old.component);
+            changed |= new.as_ref().is_none_or(|new| new.component != old.component);
+            suspects[place] = new;
         }
         changed
     }
@@ -194,9 +222,9 @@ impl<'a> Search<'a> {
     ) -> (f64, Vec<Suspect>) {
         let suspect = &suspects[place];
         self.acquit(suspect, place);
-        let own = self.fit(suspect.component, suspect.kind).map_or(0.0, |own| own.gain);
+        let own = self.fit(suspect.candidate, suspect.kind).map_or(0.0, |own| own.gain);
         let mut rivals = self.rivals(suspect);
-        rivals.retain(|rival| suspects.iter().all(|other| other.component != *rival));
+        rivals.retain(|rival| suspects.iter().all(|other| other.candidate != *rival));
         let mut found: Vec<Suspect> =
             rivals.iter().filter_map(|rival| self.best(*rival)).filter(|r| r.gain > 0.0).collect();
         self.accuse(suspect, place);
@@ -206,186 +234,140 @@ impl<'a> Search<'a> {
 
     /// Lets the suspects act afresh, each by its place in the list.
     pub(super) fn settle(&mut self, suspects: &[Suspect]) {
-        self.causes.clear();
+        for place in 0..self.causes.len() {
+            if !self.causes[place].is_empty() {
+                self.causes[place].clear();
+                self.changed(place as u32);
+            }
+        }
         for (place, suspect) in suspects.iter().enumerate() {
             self.accuse(suspect, place);
         }
     }
 
-    /// What acts on `path`.
-    pub(super) fn causes(&self, path: u32) -> &[Cause] {
-        self.causes.get(&path).map_or(&[], Vec::as_slice)
+    /// Failing paths, and what acts on each.
+    pub(super) fn failing(&self) -> impl Iterator<Item = (u32, &[Cause])> {
+        std::iter::zip(&self.failing, &self.causes).map(|(path, causes)| (*path, causes.as_slice()))
     }
 
-    /// Every path that `component` is on.
-    fn touches(&self, component: Component) -> &[Touch] {
-        self.index.get(&component).map_or(&[], Vec::as_slice)
+    /// The failing paths on which the suspect's fault shows, each once, and how.
+    pub(super) fn touched(&self, suspect: &Suspect) -> impl Iterator<Item = (u32, Contact)> {
+        self.places(suspect.candidate, suspect.kind)
+            .map(|(place, contact)| (self.failing[place as usize], contact))
     }
 
-    /// The paths on which `kind` of `component` shows, each once, and how.
-    pub(super) fn touched(
-        &self,
-        component: Component,
-        kind: Kind,
-    ) -> impl Iterator<Item = (u32, &'static Signature)> {
-        let mut last = None;
-        self.touches(component).iter().filter_map(move |(path, end)| {
-            let signature = signature(kind, *end, &self.paths[*path as usize])?;
-            // It may be at both ends.
-            (last.replace(*path) != Some(*path)).then_some((*path, signature))
-        })
+    /// Healthy paths on which it would show.
+    pub(super) fn healthy(&self, suspect: &Suspect) -> impl Iterator<Item = &Healthy> {
+        self.index.healthy(suspect.candidate, suspect.kind).map(|(healthy, _)| healthy)
     }
 
-    /// Failing paths.
-    pub(super) fn failing(&self) -> impl Iterator<Item = u32> {
-        self.pulls.keys().copied()
+    fn places(&self, candidate: Candidate, kind: Kind) -> impl Iterator<Item = (u32, Contact)> {
+        let path = |place: u32| &self.paths[self.failing[place as usize] as usize];
+        self.index.failing(candidate, kind, path)
     }
 
-    /// The kind and rate that fit `component` best.
-    fn best(&self, component: Component) -> Option<Suspect> {
-        if self.hopes.get(&component).is_none_or(|hope| *hope < self.cost) {
+    /// The kind and rate that fit `candidate` best.
+    fn best(&self, candidate: Candidate) -> Option<Suspect> {
+        if self.hopes[candidate as usize] < self.cost {
             return None;
         }
-        let kinds = component.kinds().iter();
-        let suspects = kinds.filter_map(|kind| self.fit(component, *kind));
+        let kinds = self.index.component(candidate).kinds().iter();
+        let suspects = kinds.filter_map(|kind| self.fit(candidate, *kind));
         suspects.max_by(|a, b| a.gain.total_cmp(&b.gain))
     }
 
-    fn fit(&self, component: Component, kind: Kind) -> Option<Suspect> {
-        let touched: Vec<(u32, Cause)> = self
-            .touched(component, kind)
-            .map(|(path, signature)| (path, Cause { rate: 1.0, signature, suspect: usize::MAX }))
-            .collect();
-        let hope: f64 = touched.iter().filter_map(|(path, _)| self.pulls.get(path)).sum();
+    /// The rate that fits `kind` of `candidate` best, if it gains anything.
+    fn fit(&self, candidate: Candidate, kind: Kind) -> Option<Suspect> {
+        let weighing = self.weigh(candidate, kind)?;
+        let vague = if kind == Kind::Gray { VAGUE } else { 0.0 };
+        let cost = |rate: f64| self.cost + if rate < 0.9 { GRAY } else { 0.0 } + vague;
+        let fitted = |rate: f64, least: f64| {
+            let cost = cost(rate);
+            (rate, weighing.gain(rate, least + cost) - cost)
+        };
+        let mut most = (1.0, 0.0);
+        for rate in RATES.iter().filter(|rate| kind != Kind::Gray || **rate < 1.0) {
+            let next = fitted(*rate, most.1);
+            if next.1 > most.1 {
+                most = next;
+            }
+        }
+        // Between the rates of the grid, where many attempts tell them apart.
+        if most.1 > 0.0 && most.0 < 0.9 {
+            for step in FINER {
+                let near = [most.0 * step, most.0 / step];
+                for rate in near.map(|rate| rate.min(0.95)) {
+                    let next = fitted(rate, most.1);
+                    if next.1 > most.1 {
+                        most = next;
+                    }
+                }
+            }
+        }
+        let component = self.index.component(candidate);
+        let (rate, gain) = most;
+        let suspect =
+            || Suspect { component, kind, rate, gain, candidate, shown: weighing.shown(rate) };
+        (gain > 0.0).then(suspect)
+    }
+
+    fn weigh(&self, candidate: Candidate, kind: Kind) -> Option<Weighing<'_, 'a>> {
+        let hope: f64 = self.places(candidate, kind).map(|(at, _)| self.pulls[at as usize]).sum();
         if hope < self.cost {
             return None;
         }
-        let (plain, touched) = self.sorted(touched);
-        let before: Vec<f64> = touched
-            .iter()
-            .map(|(path, _)| log_likelihood(self.tally(*path), self.causes(*path), None))
-            .collect();
-        let rates = RATES.iter().filter(|rate| kind != Kind::Gray || **rate < 1.0);
-        let vague = if kind == Kind::Gray { VAGUE } else { 0.0 };
-        let fitted = |rate: f64| {
-            let for_it: f64 = std::iter::zip(&touched, &before)
-                .map(|((path, cause), before)| {
-                    let cause = Cause { rate, ..*cause };
-                    let causes = self.causes(*path);
-                    log_likelihood(self.tally(*path), causes, Some(&cause)) - before
-                })
-                .sum();
-            let against: f64 = plain
-                .iter()
-                .map(|(tally, cause, count)| {
-                    let cause = Cause { rate, ..*cause };
-                    let before = log_likelihood(tally, &[], None);
-                    *count * (log_likelihood(tally, &[], Some(&cause)) - before)
-                })
-                .sum();
-            let cost = self.cost + if rate < 0.9 { GRAY } else { 0.0 } + vague;
-            Suspect { component, kind, rate, gain: for_it + against - cost }
-        };
-        let by_gain = |a: &Suspect, b: &Suspect| a.gain.total_cmp(&b.gain);
-        let mut most = rates.map(|rate| fitted(*rate)).max_by(by_gain)?;
-        // Between the rates of the grid, where many attempts tell them apart.
-        if most.gain > 0.0 && most.rate < 0.9 {
-            for step in FINER {
-                let near = [most.rate * step, most.rate / step].map(|rate| fitted(rate.min(0.95)));
-                most = near.into_iter().fold(most, |a, b| if b.gain > a.gain { b } else { a });
-            }
+        let mut weighing = Weighing::new(hope);
+        for (place, contact) in self.places(candidate, kind) {
+            let at = place as usize;
+            weighing.add(&self.facts[at], self.told[at], &self.causes[at], contact);
         }
-        Some(most)
-    }
-
-    /// Healthy paths on which nothing acts yet, counted by what they weigh, and all others.
-    fn sorted(&self, touched: Vec<(u32, Cause)>) -> (Vec<Counted<'a>>, Vec<(u32, Cause)>) {
-        let mut plain: HashMap<(u64, u64), Counted<'a>> = HashMap::new();
-        let mut others = Vec::new();
-        for (path, cause) in touched {
-            let tally = self.tally(path);
-            if tally.violated > 0 || !self.causes(path).is_empty() {
-                others.push((path, cause));
-                continue;
-            }
-            let key = (tally.met, cause.signature.shows.to_bits());
-            plain.entry(key).or_insert((tally, cause, 0.0)).2 += 1.0;
+        for (healthy, contact) in self.index.healthy(candidate, kind) {
+            weighing.add_healthy(healthy, contact);
         }
-        // In an order of its own: sums must come out the same every time.
-        let mut plain: Vec<_> = plain.into_iter().collect();
-        plain.sort_by_key(|(key, _)| *key);
-        (plain.into_iter().map(|(_, counted)| counted).collect(), others)
-    }
-
-    fn tally(&self, path: u32) -> &'a Tally {
-        &self.tallies[path as usize]
+        Some(weighing)
     }
 
     fn accuse(&mut self, suspect: &Suspect, place: usize) {
-        let touched: Vec<_> = self.touched(suspect.component, suspect.kind).collect();
-        for (path, signature) in touched {
-            let cause = Cause { rate: suspect.rate, signature, suspect: place };
-            self.causes.entry(path).or_default().push(cause);
-            self.changed(path);
+        let touched: Vec<_> = self.places(suspect.candidate, suspect.kind).collect();
+        for (at, contact) in touched {
+            let shows = shows(&suspect.shown, &contact);
+            self.causes[at as usize].push(Cause::at(&contact, suspect.rate, shows, place));
+            self.changed(at);
         }
     }
 
     fn acquit(&mut self, suspect: &Suspect, place: usize) {
-        let touched: Vec<_> = self.touched(suspect.component, suspect.kind).collect();
-        for (path, _) in touched {
-            if let Some(causes) = self.causes.get_mut(&path) {
-                causes.retain(|cause| cause.suspect != place);
-                if causes.is_empty() {
-                    self.causes.remove(&path);
-                }
-            }
-            self.changed(path);
+        let touched: Vec<_> = self.places(suspect.candidate, suspect.kind).collect();
+        for (at, _) in touched {
+            self.causes[at as usize].retain(|cause| cause.suspect != place);
+            self.changed(at);
         }
     }
 
-    /// Something else acts on `path`: what its components may hope for is counted again.
-    fn changed(&mut self, path: u32) {
-        let Some(pull) = self.pulls.get_mut(&path) else { return };
-        let causes = self.causes.get(&path).map_or(&[][..], Vec::as_slice);
-        let now = most(&self.tallies[path as usize], causes);
-        let change = now - std::mem::replace(pull, now);
-        let (hopes, weighed) = (&mut self.hopes, &mut self.weighed);
-        self.paths[path as usize].crossings(self.names, &mut |component, _| {
-            if let Some(hope) = hopes.get_mut(&component) {
-                *hope += change;
-            }
-            weighed.remove(&component);
-        });
+    /// Something else acts on a failing path: what its components may hope for is counted again.
+    fn changed(&mut self, place: u32) {
+        let at = place as usize;
+        let path = &self.facts[at];
+        self.told[at] = path.told(&self.causes[at]);
+        let pull = path.pull(self.told[at]);
+        let change = pull - std::mem::replace(&mut self.pulls[at], pull);
+        for candidate in self.index.crossed(place) {
+            self.hopes[*candidate as usize] += change;
+            self.weighed[*candidate as usize] = Weighed::Stale;
+        }
     }
 
     /// Components that share failing paths with `suspect`, those on most of what it explains.
-    fn rivals(&self, suspect: &Suspect) -> Vec<Component> {
-        let mut weights: HashMap<Component, f64> = HashMap::new();
-        self.shared(suspect, |component, pull| *weights.entry(component).or_default() += pull);
-        weights.remove(&suspect.component);
-        let mut weights: Vec<(Component, f64)> = weights.into_iter().collect();
-        weights.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        weights.into_iter().take(RIVALS).map(|(component, _)| component).collect()
-    }
-
-    fn shared(&self, suspect: &Suspect, mut tell: impl FnMut(Component, f64)) {
-        for (path, end) in self.touches(suspect.component) {
-            let Some(pull) = self.pulls.get(path) else { continue };
-            let crossed = &self.paths[*path as usize];
-            if signature(suspect.kind, *end, crossed).is_none() {
-                continue;
+    fn rivals(&self, suspect: &Suspect) -> Vec<Candidate> {
+        let mut weights: HashMap<Candidate, f64> = HashMap::new();
+        for (place, _) in self.places(suspect.candidate, suspect.kind) {
+            for candidate in self.index.crossed(place) {
+                *weights.entry(*candidate).or_default() += self.pulls[place as usize];
             }
-            crossed.crossings(self.names, &mut |component, _| {
-                if self.index.contains_key(&component) {
-                    tell(component, *pull);
-                }
-            });
         }
+        weights.remove(&suspect.candidate);
+        let mut weights: Vec<(Candidate, f64)> = weights.into_iter().collect();
+        weights.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        weights.into_iter().take(RIVALS).map(|(candidate, _)| candidate).collect()
     }
-}
-
-/// The most that one more cause may gain on a path that failed.
-fn most(tally: &Tally, causes: &[Cause]) -> f64 {
-    let most = best(tally.met as f64, tally.violated as f64);
-    (most - log_likelihood(tally, causes, None)).max(0.0)
 }
