@@ -67,7 +67,6 @@ impl<'a> Evidence<'a> {
         let tallies = self.seen.tallies();
         let mut search = Search::new(&self.names, &self.seen.paths, &tallies);
         let suspects = search.run();
-        search.settle(&suspects);
         let expected = self.topology.agents.len();
         report::report(&mut search, &suspects, &lame, (&self.seen, expected), now)
     }

@@ -2,8 +2,6 @@
 //! greedy with incremental gains, then local search. The model of inference is Flock's
 //! (arXiv 2305.03348), with reasons, doubtful effects and odd paths added.
 
-use std::collections::HashMap;
-
 use crate::diagnosis::component::{Component, Kind, Names};
 use crate::diagnosis::index::{Candidate, Contact, Healthy, Index};
 use crate::diagnosis::likelihood::{Cause, Failing};
@@ -15,6 +13,19 @@ use crate::diagnosis::weigh::{Shown, Weighing, shows};
 const RATES: [f64; 8] = [1.0, 0.9, 0.6, 0.4, 0.2, 0.1, 0.05, 0.02];
 /// Factors by which the best of them is moved.
 const FINER: [f64; 5] = [1.25, 1.12, 1.12, 1.06, 1.03];
+/// Failing paths that tell whether a fault has any gain, its rate roughly, and finely.
+const PILOT: usize = 500;
+const ROUGHLY: usize = 1000;
+const FINELY: usize = 16_000;
+/// Rates by which a pilot is judged, and a gain, nats, that none of them reaches if there is none.
+const PILOTS: [f64; 4] = [0.02, 0.05, 0.3, 1.0];
+const CLEARLY: f64 = -25.0;
+/// The factors where the rate is roughly known.
+const FINEST: [f64; 2] = [1.04, 1.02];
+/// Rates that differ by less, as a share, are the same.
+const NEARLY: f64 = 0.02;
+/// What is so much less likely, nats, is no alternative.
+const HOPELESS: f64 = 20.0;
 /// What one more broken component costs, nats, beside the logarithm of how many there are.
 const COST: f64 = 6.0;
 /// What a gray fault costs more: it has a rate.
@@ -40,15 +51,17 @@ pub(super) struct Suspect {
     pub(super) gain: f64,
     candidate: Candidate,
     shown: Vec<Shown>,
+    /// Which of the suspects it is, as causes name it.
+    place: usize,
 }
 
 /// What is known of the gain of a candidate.
 #[derive(Debug, Clone)]
 enum Weighed {
-    /// It must be weighed anew.
-    Stale,
-    /// This is the best it can do, if anything.
-    Best(Option<Suspect>),
+    /// Not more than this.
+    AtMost(f64),
+    /// This is the best that it can do.
+    Best(Suspect),
 }
 
 /// The search.
@@ -66,8 +79,9 @@ pub(super) struct Search<'a> {
     /// The most that one more cause may gain on it.
     pulls: Vec<f64>,
     index: Index,
-    /// By candidate, the most that it may still gain.
+    /// By candidate, the most that it may still gain: the sum of these pulls.
     hopes: Vec<f64>,
+    counted: Vec<f64>,
     weighed: Vec<Weighed>,
     cost: f64,
 }
@@ -101,7 +115,8 @@ impl<'a> Search<'a> {
             }
         }
         let causes = vec![Vec::new(); failing.len()];
-        let weighed = vec![Weighed::Stale; index.len()];
+        let weighed = vec![Weighed::AtMost(f64::INFINITY); index.len()];
+        let counted = pulls.clone();
         Self {
             names,
             paths,
@@ -113,6 +128,7 @@ impl<'a> Search<'a> {
             pulls,
             index,
             hopes,
+            counted,
             weighed,
             cost,
         }
@@ -127,17 +143,22 @@ impl<'a> Search<'a> {
                 break;
             }
         }
-        let found: Vec<Suspect> = suspects.into_iter().flatten().collect();
-        let mut found: Vec<Suspect> =
-            found.iter().filter(|it| !is_said_by_the_whole(it, &found)).cloned().collect();
+        let all: Vec<Suspect> = suspects.into_iter().flatten().collect();
+        let (said, mut found): (Vec<Suspect>, Vec<Suspect>) =
+            all.iter().cloned().partition(|it| is_said_by_the_whole(it, &all));
+        for suspect in &said {
+            self.remove(suspect);
+        }
         found.sort_by(|a, b| b.gain.total_cmp(&a.gain).then(a.component.cmp(&b.component)));
         found
     }
 
     fn add_greedily(&mut self, suspects: &mut Vec<Option<Suspect>>) {
         while suspects.len() < MOST {
-            let Some(next) = self.likeliest(suspects) else { return };
-            self.accuse(&next, suspects.len());
+            let Some(mut next) = self.likeliest(suspects) else { return };
+            next.place = suspects.len();
+            self.insert(&next);
+            self.recount(&next);
             self.refit(suspects, &next);
             suspects.push(Some(next));
         }
@@ -154,12 +175,13 @@ impl<'a> Search<'a> {
                 }
             }
         }
-        for place in 0..suspects.len() {
-            let Some(old) = suspects[place].take_if(|_| shared[place] >= FEW) else { continue };
-            self.acquit(&old, place);
-            let new = self.fit(old.candidate, old.kind).unwrap_or(old);
-            self.accuse(&new, place);
-            suspects[place] = Some(new);
+        for suspect in suspects.iter_mut().flatten() {
+            if shared[suspect.place] < FEW {
+                continue;
+            }
+            let before = self.remove(suspect);
+            let new = self.fit(suspect.candidate, suspect.kind, 0.0);
+            self.replace(suspect, new, before);
         }
     }
 
@@ -175,17 +197,21 @@ impl<'a> Search<'a> {
             .map(|(candidate, hope)| (candidate, *hope - self.cost))
             .collect();
         hopes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let mut most: Option<Suspect> = None;
+        let (mut most, mut least) = (None, 0.0);
         for (candidate, hope) in hopes {
-            if most.as_ref().is_some_and(|most| most.gain >= hope) {
+            if least >= hope {
                 break;
             }
-            if matches!(self.weighed[candidate as usize], Weighed::Stale) {
-                self.weighed[candidate as usize] = Weighed::Best(self.best(candidate));
+            let known = &mut self.weighed[candidate as usize];
+            if matches!(known, Weighed::AtMost(bound) if *bound > least) {
+                let best = self.best(candidate, least);
+                self.weighed[candidate as usize] =
+                    best.map_or(Weighed::AtMost(least), Weighed::Best);
             }
-            if let Weighed::Best(Some(suspect)) = &self.weighed[candidate as usize]
-                && suspect.gain > most.as_ref().map_or(0.0, |most| most.gain)
+            if let Weighed::Best(suspect) = &self.weighed[candidate as usize]
+                && suspect.gain > least
             {
+                least = suspect.gain;
                 most = Some(suspect.clone());
             }
         }
@@ -196,53 +222,48 @@ impl<'a> Search<'a> {
     fn improve(&mut self, suspects: &mut [Option<Suspect>]) -> bool {
         let mut changed = false;
         for place in 0..suspects.len() {
-            let Some(old) = suspects[place].take() else { continue };
-            self.acquit(&old, place);
-            let mut rivals = self.rivals(&old);
-            rivals
-                .retain(|rival| !suspects.iter().flatten().any(|other| other.candidate == *rival));
-            rivals.push(old.candidate);
-            let weighed = rivals.iter().filter_map(|rival| self.best(*rival));
-            let new = weighed.max_by(|a, b| a.gain.total_cmp(&b.gain)).filter(|new| new.gain > 0.0);
-            if let Some(new) = &new {
-                self.accuse(new, place);
+            let Some(mut old) = suspects[place].take() else { continue };
+            let before = self.remove(&old);
+            let mut best = self.best(old.candidate, 0.0);
+            for (rival, hope) in self.rivals(&old) {
+                let least = best.as_ref().map_or(0.0, |best| best.gain);
+                let other = suspects.iter().flatten().any(|other| other.candidate == rival);
+                if !other && hope > least + self.cost {
+                    best = self.best(rival, least).or(best);
+                }
             }
-            changed |= new.as_ref().is_none_or(|new| new.component != old.component);
-            suspects[place] = new;
+            let Some(best) = best else {
+                self.recount(&old);
+                changed = true;
+                continue;
+            };
+            changed |= best.component != old.component;
+            self.replace(&mut old, Some(best), before);
+            suspects[place] = Some(old);
         }
         changed
     }
 
-    /// What the suspect at `place` gains beside the others, and what else would explain what it
-    /// explains, best first.
+    /// What `suspect` gains beside the others, and what else would explain what it explains, best
+    /// first, down to what is hopeless.
     pub(super) fn alternatives(
         &mut self,
         suspects: &[Suspect],
-        place: usize,
+        suspect: &Suspect,
     ) -> (f64, Vec<Suspect>) {
-        let suspect = &suspects[place];
-        self.acquit(suspect, place);
-        let own = self.fit(suspect.candidate, suspect.kind).map_or(0.0, |own| own.gain);
-        let mut rivals = self.rivals(suspect);
-        rivals.retain(|rival| suspects.iter().all(|other| other.candidate != *rival));
-        let mut found: Vec<Suspect> =
-            rivals.iter().filter_map(|rival| self.best(*rival)).filter(|r| r.gain > 0.0).collect();
-        self.accuse(suspect, place);
-        found.sort_by(|a, b| b.gain.total_cmp(&a.gain));
-        (own, found)
-    }
-
-    /// Lets the suspects act afresh, each by its place in the list.
-    pub(super) fn settle(&mut self, suspects: &[Suspect]) {
-        for place in 0..self.causes.len() {
-            if !self.causes[place].is_empty() {
-                self.causes[place].clear();
-                self.changed(place as u32);
+        let before = self.remove(suspect);
+        let own = self.fit(suspect.candidate, suspect.kind, 0.0).map_or(0.0, |own| own.gain);
+        let least = (own - HOPELESS).max(0.0);
+        let mut found: Vec<Suspect> = Vec::new();
+        for (rival, hope) in self.rivals(suspect) {
+            let other = suspects.iter().any(|other| other.candidate == rival);
+            if !other && hope > least + self.cost {
+                found.extend(self.best(rival, least));
             }
         }
-        for (place, suspect) in suspects.iter().enumerate() {
-            self.accuse(suspect, place);
-        }
+        self.put_back(suspect, before);
+        found.sort_by(|a, b| b.gain.total_cmp(&a.gain));
+        (own, found)
     }
 
     /// Failing paths, and what acts on each.
@@ -266,54 +287,52 @@ impl<'a> Search<'a> {
         self.index.failing(candidate, kind, path)
     }
 
-    /// The kind and rate that fit `candidate` best.
-    fn best(&self, candidate: Candidate) -> Option<Suspect> {
-        if self.hopes[candidate as usize] < self.cost {
-            return None;
+    /// The kind and rate that fit `candidate` best, if they gain more than `least`.
+    fn best(&self, candidate: Candidate, least: f64) -> Option<Suspect> {
+        let mut best: Option<Suspect> = None;
+        for kind in self.index.component(candidate).kinds() {
+            let least = best.as_ref().map_or(least, |best| best.gain);
+            best = self.fit(candidate, *kind, least).or(best);
         }
-        let kinds = self.index.component(candidate).kinds().iter();
-        let suspects = kinds.filter_map(|kind| self.fit(candidate, *kind));
-        suspects.max_by(|a, b| a.gain.total_cmp(&b.gain))
+        best
     }
 
-    /// The rate that fits `kind` of `candidate` best, if it gains anything.
-    fn fit(&self, candidate: Candidate, kind: Kind) -> Option<Suspect> {
-        let weighing = self.weigh(candidate, kind)?;
+    /// The rate that fits `kind` of `candidate` best, if it gains more than `least`.
+    fn fit(&self, candidate: Candidate, kind: Kind, least: f64) -> Option<Suspect> {
+        let weighing = self.weigh(candidate, kind, least)?;
         let vague = if kind == Kind::Gray { VAGUE } else { 0.0 };
         let cost = |rate: f64| self.cost + if rate < 0.9 { GRAY } else { 0.0 } + vague;
-        let fitted = |rate: f64, least: f64| {
-            let cost = cost(rate);
-            (rate, weighing.gain(rate, least + cost) - cost)
+        let rates = RATES.into_iter().filter(|rate| kind != Kind::Gray || *rate < 1.0);
+        let exactly = |rate: f64, least: f64| {
+            weighing.at(rate, least + cost(rate)).map_or(f64::NEG_INFINITY, |(gain, _)| gain)
+                - cost(rate)
         };
-        let mut most = (1.0, 0.0);
-        for rate in RATES.iter().filter(|rate| kind != Kind::Gray || **rate < 1.0) {
-            let next = fitted(*rate, most.1);
-            if next.1 > most.1 {
-                most = next;
-            }
-        }
-        // Between the rates of the grid, where many attempts tell them apart.
-        if most.1 > 0.0 && most.0 < 0.9 {
-            for step in FINER {
-                let near = [most.0 * step, most.0 / step];
-                for rate in near.map(|rate| rate.min(0.95)) {
-                    let next = fitted(rate, most.1);
-                    if next.1 > most.1 {
-                        most = next;
-                    }
+        // Many paths tell the rate by a part of them.
+        let rate = match weighing.sample(ROUGHLY) {
+            None => climb(rates, &FINER, least, exactly).0,
+            Some(rough) => {
+                let pilot = weighing.sample(PILOT)?;
+                if PILOTS.iter().all(|rate| pilot.gain(*rate) < CLEARLY) {
+                    return None;
                 }
+                let on = |sample: &Weighing<'_, '_>, rates: &[f64], steps: &[f64]| {
+                    let gain = |rate, _| sample.gain(rate);
+                    climb(rates.iter().copied(), steps, f64::NEG_INFINITY, gain).0
+                };
+                let rate = on(&rough, &rates.collect::<Vec<_>>(), &FINER);
+                weighing.sample(FINELY).map_or(rate, |fine| on(&fine, &[rate], &FINEST))
             }
-        }
-        let component = self.index.component(candidate);
-        let (rate, gain) = most;
-        let suspect =
-            || Suspect { component, kind, rate, gain, candidate, shown: weighing.shown(rate) };
-        (gain > 0.0).then(suspect)
+        };
+        let (gain, shown) = weighing.at(rate, least + cost(rate))?;
+        let (component, gain) = (self.index.component(candidate), gain - cost(rate));
+        let suspect = Suspect { component, kind, rate, gain, candidate, shown, place: usize::MAX };
+        (gain > least).then_some(suspect)
     }
 
-    fn weigh(&self, candidate: Candidate, kind: Kind) -> Option<Weighing<'_, 'a>> {
+    /// `kind` of `candidate` with all that it touches, unless it cannot gain more than `least`.
+    fn weigh(&self, candidate: Candidate, kind: Kind, least: f64) -> Option<Weighing<'_, 'a>> {
         let hope: f64 = self.places(candidate, kind).map(|(at, _)| self.pulls[at as usize]).sum();
-        if hope < self.cost {
+        if hope <= self.cost + least {
             return None;
         }
         let mut weighing = Weighing::new(hope);
@@ -327,47 +346,124 @@ impl<'a> Search<'a> {
         Some(weighing)
     }
 
-    fn accuse(&mut self, suspect: &Suspect, place: usize) {
+    /// Lets `suspect` act no more; what was told, and could be gained, where it acted. What
+    /// candidates may hope for stays as it was.
+    fn remove(&mut self, suspect: &Suspect) -> Vec<(f64, f64)> {
+        let touched: Vec<_> = self.places(suspect.candidate, suspect.kind).collect();
+        let mut before = Vec::with_capacity(touched.len());
+        for (at, _) in touched {
+            let at = at as usize;
+            before.push((self.told[at], self.pulls[at]));
+            self.causes[at].retain(|cause| cause.suspect != suspect.place);
+            self.changed(at);
+        }
+        before
+    }
+
+    /// Undoes [`Self::remove`].
+    fn put_back(&mut self, suspect: &Suspect, before: Vec<(f64, f64)>) {
+        let touched: Vec<_> = self.places(suspect.candidate, suspect.kind).collect();
+        for ((at, contact), (told, pull)) in touched.into_iter().zip(before) {
+            self.causes[at as usize].push(suspect.cause(&contact));
+            (self.told[at as usize], self.pulls[at as usize]) = (told, pull);
+        }
+    }
+
+    /// Lets `new` act instead of `old`, which was removed; `old` again if `new` is nearly the same.
+    fn replace(&mut self, old: &mut Suspect, new: Option<Suspect>, before: Vec<(f64, f64)>) {
+        let same = |new: &Suspect| {
+            let shown = std::iter::zip(&old.shown, &new.shown).all(|(old, new)| old == new);
+            let kind = (new.candidate, new.kind) == (old.candidate, old.kind);
+            kind && shown && (new.rate / old.rate - 1.0).abs() < NEARLY
+        };
+        let Some(new) = new.filter(|new| !same(new)) else {
+            return self.put_back(old, before);
+        };
+        let gone = std::mem::replace(old, Suspect { place: old.place, ..new });
+        self.insert(old);
+        self.recount(&gone);
+        self.recount(old);
+    }
+
+    /// Lets `suspect` act.
+    fn insert(&mut self, suspect: &Suspect) {
         let touched: Vec<_> = self.places(suspect.candidate, suspect.kind).collect();
         for (at, contact) in touched {
-            let shows = shows(&suspect.shown, &contact);
-            self.causes[at as usize].push(Cause::at(&contact, suspect.rate, shows, place));
-            self.changed(at);
+            self.causes[at as usize].push(suspect.cause(&contact));
+            self.changed(at as usize);
         }
     }
 
-    fn acquit(&mut self, suspect: &Suspect, place: usize) {
-        let touched: Vec<_> = self.places(suspect.candidate, suspect.kind).collect();
-        for (at, _) in touched {
-            self.causes[at as usize].retain(|cause| cause.suspect != place);
-            self.changed(at);
-        }
-    }
-
-    /// Something else acts on a failing path: what its components may hope for is counted again.
-    fn changed(&mut self, place: u32) {
-        let at = place as usize;
+    /// Something else acts on a failing path.
+    fn changed(&mut self, at: usize) {
         let path = &self.facts[at];
         self.told[at] = path.told(&self.causes[at]);
-        let pull = path.pull(self.told[at]);
-        let change = pull - std::mem::replace(&mut self.pulls[at], pull);
-        for candidate in self.index.crossed(place) {
-            self.hopes[*candidate as usize] += change;
-            self.weighed[*candidate as usize] = Weighed::Stale;
+        self.pulls[at] = path.pull(self.told[at]);
+    }
+
+    /// Counts again what candidates may hope for, where `suspect` acts or did.
+    fn recount(&mut self, suspect: &Suspect) {
+        let touched: Vec<_> = self.places(suspect.candidate, suspect.kind).collect();
+        for (place, _) in touched {
+            let at = place as usize;
+            let change = self.pulls[at] - std::mem::replace(&mut self.counted[at], self.pulls[at]);
+            for candidate in self.index.crossed(place) {
+                self.hopes[*candidate as usize] += change;
+                self.weighed[*candidate as usize] = Weighed::AtMost(f64::INFINITY);
+            }
         }
     }
 
-    /// Components that share failing paths with `suspect`, those on most of what it explains.
-    fn rivals(&self, suspect: &Suspect) -> Vec<Candidate> {
-        let mut weights: HashMap<Candidate, f64> = HashMap::new();
+    /// Components that share failing paths with `suspect`, which was removed, those on most of
+    /// what it explained, each with the most that it may gain.
+    fn rivals(&self, suspect: &Suspect) -> Vec<(Candidate, f64)> {
+        let mut weights = vec![0.0; self.index.len()];
         for (place, _) in self.places(suspect.candidate, suspect.kind) {
             for candidate in self.index.crossed(place) {
-                *weights.entry(*candidate).or_default() += self.pulls[place as usize];
+                weights[*candidate as usize] += self.pulls[place as usize];
             }
         }
-        weights.remove(&suspect.candidate);
-        let mut weights: Vec<(Candidate, f64)> = weights.into_iter().collect();
+        weights[suspect.candidate as usize] = 0.0;
+        let mut weights: Vec<(Candidate, f64)> =
+            (0..).zip(weights).filter(|(_, weight)| *weight > 0.0).collect();
         weights.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        weights.into_iter().take(RIVALS).map(|(candidate, _)| candidate).collect()
+        weights.truncate(RIVALS);
+        let hopes = weights.into_iter();
+        hopes.map(|(rival, weight)| (rival, self.hopes[rival as usize] + weight)).collect()
     }
+}
+
+impl Suspect {
+    /// What it does at `contact`.
+    fn cause(&self, contact: &Contact) -> Cause {
+        Cause::at(contact, self.rate, shows(&self.shown, contact), self.place)
+    }
+}
+
+/// The rate with the largest gain, and the gain, where `gain` tells those above `least` exactly:
+/// the best of `rates`, and from there by `steps`.
+fn climb(
+    rates: impl IntoIterator<Item = f64>,
+    steps: &[f64],
+    least: f64,
+    gain: impl Fn(f64, f64) -> f64,
+) -> (f64, f64) {
+    let mut most = (1.0, least);
+    let tried = |rate: f64, most: (f64, f64)| {
+        let gain = gain(rate, most.1);
+        if gain > most.1 { (rate, gain) } else { most }
+    };
+    for rate in rates {
+        most = tried(rate, most);
+    }
+    // Between the rates of the grid, where many attempts tell them apart.
+    if most.1 > least && most.0 < 0.9 {
+        for step in steps {
+            let from = most.0;
+            for rate in [from * step, from / step] {
+                most = tried(rate.min(0.95), most);
+            }
+        }
+    }
+    most
 }

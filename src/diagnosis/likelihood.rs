@@ -60,6 +60,8 @@ pub(super) struct Failing<'a> {
     weight: f64,
     /// ln of its likelihood under a cause of its own.
     pub(super) odd: f64,
+    /// The same under no cause at all.
+    calm: f64,
     reasons: &'a [(Reason, u64)],
 }
 
@@ -70,7 +72,9 @@ impl<'a> Failing<'a> {
         let counts = tally.reasons.iter().map(|(_, count)| *count as f64);
         let mix: f64 = counts.map(|count| count * (count / violated).ln()).sum();
         let odd = ODD.ln() + best(met, violated) + weight * mix + uniform().ln();
-        Self { met, violated, weight, odd, reasons: &tally.reasons }
+        let mut path = Self { met, violated, weight, odd, calm: 0.0, reasons: &tally.reasons };
+        path.calm = path.mixed(std::iter::empty());
+        path
     }
 
     /// The most that one more cause may gain, where `told` is told by those that there are.
@@ -85,7 +89,7 @@ impl<'a> Failing<'a> {
 
     /// ln of its likelihood under `causes`: of those that may leave it alone none, one or all act.
     pub(super) fn told(&self, causes: &[Cause]) -> f64 {
-        self.under(causes, None)
+        if causes.is_empty() { self.calm } else { self.under(causes, None) }
     }
 
     /// The same with `extra`, which acts.
@@ -127,12 +131,15 @@ impl<'a> Failing<'a> {
         let met = survives * (1.0 - BACKGROUND);
         let fails = self.met * met.ln() + self.violated * ln_fails(1.0 - met);
         let count = causes.clone().count();
+        if count < 2 {
+            return fails + self.reasons(causes, 1.0 - met);
+        }
         let mut reasons = f64::NEG_INFINITY;
-        for first in 0..count.max(1) {
+        for first in 0..count {
             let in_order = causes.clone().skip(first).chain(causes.clone().take(first));
             reasons = log_sum(reasons, self.reasons(in_order, 1.0 - met));
         }
-        fails + reasons - (count.max(1) as f64).ln()
+        fails + reasons - (count as f64).ln()
     }
 
     /// ln of the likelihood of the reasons, where attempts meet `causes` in this order and `fails`
@@ -228,35 +235,39 @@ impl Rate {
 }
 
 /// ln of the likelihood that `met` attempts of one path are all met, while nothing acts.
-pub(super) fn calm(met: f64) -> f64 {
+fn calm(met: f64) -> f64 {
     met * (1.0 - BACKGROUND).ln()
 }
 
-/// Of a path how likely it is while a fault acts, while it does not, and when it is odd, ln each.
+/// Of a path how likely it is while a fault does not act, when it is odd, and either, ln each.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ways {
-    pub(super) shown: f64,
-    pub(super) hidden: f64,
-    pub(super) odd: f64,
+    hidden: f64,
+    odd: f64,
+    before: f64,
 }
 
 impl Ways {
-    /// Of a healthy path.
-    pub(super) fn healthy(met: f64, own: &Rate) -> Self {
-        Self { shown: own.healthy(met), hidden: calm(met), odd: ODD.ln() }
+    pub(super) fn new(hidden: f64, odd: f64) -> Self {
+        Self { hidden, odd, before: log_sum(hidden, odd) }
     }
 
-    /// How much likelier the path is with the fault, which acts there for certain.
-    pub(super) fn gain(&self) -> f64 {
-        log_sum(self.shown, self.odd) - log_sum(self.hidden, self.odd)
+    /// Of a healthy path.
+    pub(super) fn healthy(met: f64) -> Self {
+        Self::new(calm(met), ODD.ln())
+    }
+
+    /// How much likelier the path is with the fault, where it acts there for certain and `shown`
+    /// is told.
+    pub(super) fn gain(&self, shown: f64) -> f64 {
+        log_sum(shown, self.odd) - self.before
     }
 
     /// The same where it acts as likely as each of [`SHOWS`] says.
-    pub(super) fn gains(&self) -> [f64; SHOWS.len()] {
-        let most = self.shown.max(self.hidden).max(self.odd);
-        let [shown, hidden, odd] =
-            [self.shown, self.hidden, self.odd].map(|way| (way - most).exp());
-        let before = (hidden + odd).ln();
+    pub(super) fn gains(&self, shown: f64) -> [f64; SHOWS.len()] {
+        let most = shown.max(self.hidden).max(self.odd);
+        let [shown, hidden, odd] = [shown, self.hidden, self.odd].map(|way| (way - most).exp());
+        let before = self.before - most;
         SHOWS.map(|shows| (shows * shown + (1.0 - shows) * hidden + odd).ln() - before)
     }
 }
@@ -314,7 +325,7 @@ mod tests {
         let refusals = tally(0, &[(Reason::Refused, 10)]);
         assert!(gain(&timeouts, 1.0) > 10.0);
         assert!(gain(&refusals, 1.0) < gain(&timeouts, 1.0));
-        let against = Ways::healthy(50.0, &Rate::new(1.0)).gain();
+        let against = Ways::healthy(50.0).gain(Rate::new(1.0).healthy(50.0));
         assert!(against < -15.0, "healthy paths are evidence against");
         let some = tally(90, &[(Reason::Timeout, 10)]);
         assert!(gain(&some, 0.1) > gain(&some, 1.0), "a gray fault has its rate");
@@ -324,7 +335,7 @@ mod tests {
     fn one_path_alone_pulls_no_more_than_an_odd_one_may() {
         let many = tally(0, &[(Reason::Timeout, 100_000)]);
         let bound = -(ODD.ln());
-        assert!(Ways::healthy(100_000.0, &Rate::new(1.0)).gain() >= -bound - 0.01);
+        assert!(Ways::healthy(1e5).gain(Rate::new(1.0).healthy(1e5)) >= -bound - 0.01);
         assert!(gain(&many, 1.0) < bound + 10.0);
     }
 
@@ -373,8 +384,8 @@ mod tests {
             let chosen = (1..=violated).fold(1.0, |ways, n| ways * (31 - n) as f64 / n as f64);
             let chance =
                 chosen * 0.2_f64.powi(violated as i32) * 0.8_f64.powi(30 - violated as i32);
-            let ways = Ways { shown, hidden, odd: path.odd };
-            for (sum, gain) in std::iter::zip(&mut gains, ways.gains()) {
+            let all = Ways::new(hidden, path.odd).gains(shown);
+            for (sum, gain) in std::iter::zip(&mut gains, all) {
                 *sum += chance * gain;
             }
         }

@@ -12,6 +12,7 @@ use crate::diagnosis::infer::{Search, Suspect};
 use crate::diagnosis::path::Class;
 use crate::diagnosis::seen::{Seen, Tally};
 use crate::diagnosis::words;
+use crate::failure::Reason;
 use crate::observation::rfc3339;
 
 /// What is at most this much less likely, nats, cannot be told apart.
@@ -127,7 +128,7 @@ fn diagnosis(
     standing: &HashMap<u32, Group>,
 ) -> Diagnosis {
     let suspect = &suspects[place];
-    let (gain, rivals) = search.alternatives(suspects, place);
+    let (gain, rivals) = search.alternatives(suspects, suspect);
     let doubt: f64 = rivals.iter().map(|rival| (rival.gain - gain).exp()).sum();
     let none = (-gain).exp();
     let confidence = (1.0 / (1.0 + doubt + none)).min(CONFIDENT);
@@ -196,7 +197,7 @@ struct Group {
     failing: usize,
     attempts: u64,
     violated: u64,
-    reasons: BTreeMap<&'static str, u64>,
+    reasons: BTreeMap<Reason, u64>,
 }
 
 impl Group {
@@ -206,7 +207,7 @@ impl Group {
         self.attempts += tally.met + tally.violated;
         self.violated += tally.violated;
         for (reason, count) in &tally.reasons {
-            *self.reasons.entry(reason.as_str()).or_default() += count;
+            *self.reasons.entry(*reason).or_default() += count;
         }
     }
 
@@ -227,10 +228,13 @@ impl Group {
         if *violated == 0 {
             return format!("against: {class} are met on all {paths} paths, {attempts} attempts");
         }
-        let mut reasons: Vec<(&&str, &u64)> = self.reasons.iter().collect();
-        reasons.sort_by(|a, b| b.1.cmp(a.1));
-        let reasons: Vec<String> =
-            reasons.iter().take(3).map(|(reason, count)| format!("{reason} {count}")).collect();
+        let mut reasons: Vec<(&Reason, &u64)> = self.reasons.iter().collect();
+        reasons.sort_by(|a, b| b.1.cmp(a.1).then(a.0.as_str().cmp(b.0.as_str())));
+        let reasons: Vec<String> = reasons
+            .iter()
+            .take(3)
+            .map(|(reason, count)| format!("{} {count}", reason.as_str()))
+            .collect();
         format!(
             "for: {class} fail on {failing} of {paths} paths, {violated} of {attempts} attempts ({})",
             reasons.join(", ")

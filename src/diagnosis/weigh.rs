@@ -25,10 +25,11 @@ pub(super) fn shows(found: &[Shown], contact: &Contact) -> f64 {
 }
 
 /// A failing path that the fault touches.
+#[derive(Clone, Copy)]
 struct Touched<'s, 'a> {
     path: &'s Failing<'a>,
-    /// ln of its likelihood without the fault.
-    hidden: f64,
+    /// How likely it is without the fault.
+    ways: Ways,
     /// The share of the attempts that meet the fault, by its place among all shares.
     share: usize,
     /// Which [`Shown`] is asked, where the fault may leave it alone.
@@ -36,6 +37,7 @@ struct Touched<'s, 'a> {
     how: How<'s>,
 }
 
+#[derive(Clone, Copy)]
 enum How<'s> {
     /// Nothing else acts there.
     Alone(Row),
@@ -53,11 +55,13 @@ pub(super) struct Weighing<'s, 'a> {
     slots: Vec<Shown>,
     /// The most that failing paths may gain.
     hope: f64,
+    /// How much of the healthy paths counts.
+    part: f64,
 }
 
 impl<'s, 'a> Weighing<'s, 'a> {
     pub(super) fn new(hope: f64) -> Self {
-        Self { hope, ..Self::default() }
+        Self { hope, part: 1.0, ..Self::default() }
     }
 
     /// Adds a failing path, on which `causes` act and say `told`.
@@ -73,13 +77,30 @@ impl<'s, 'a> Weighing<'s, 'a> {
             [] => How::Alone(Row::new(path, contact.signature)),
             _ => How::Beside(causes, contact),
         };
-        self.touched.push(Touched { path, hidden: told, share, slot, how });
+        let ways = Ways::new(told, path.odd);
+        self.touched.push(Touched { path, ways, share, slot, how });
     }
 
     /// Adds healthy paths.
     pub(super) fn add_healthy(&mut self, healthy: &'s Healthy, contact: Contact) {
         let (share, slot) = (self.share(&contact), self.slot(&contact));
         self.healthy.push((healthy, share, slot));
+    }
+
+    /// About `count` of its failing paths, which stand for the whole, if it has many more.
+    pub(super) fn sample(&self, count: usize) -> Option<Self> {
+        if self.touched.len() < 2 * count {
+            return None;
+        }
+        // Neither all of one kind nor of one node: every path is drawn by its place alone.
+        let of = (self.touched.len() / count) as u32;
+        let drawn = |place: &u32| (place.wrapping_mul(0x9e37_79b1) >> 8).is_multiple_of(of);
+        let chosen = std::iter::zip(0.., &self.touched).filter(|(place, _)| drawn(place));
+        let touched: Vec<Touched<'s, 'a>> = chosen.map(|(_, touched)| *touched).collect();
+        let part = touched.len() as f64 / self.touched.len() as f64;
+        let (healthy, shares) = (self.healthy.clone(), self.shares.clone());
+        let slots = self.slots.clone();
+        Some(Self { touched, healthy, shares, slots, hope: f64::INFINITY, part })
     }
 
     fn share(&mut self, contact: &Contact) -> usize {
@@ -103,17 +124,18 @@ impl<'s, 'a> Weighing<'s, 'a> {
         }))
     }
 
-    /// The gain at `rate`, before what the fault costs; minus infinity if it is certainly below
-    /// `least`.
-    pub(super) fn gain(&self, rate: f64, least: f64) -> f64 {
-        self.sums(rate, least).map_or(f64::NEG_INFINITY, |sums| self.total(&sums))
+    /// The gain at `rate`, before what the fault costs.
+    pub(super) fn gain(&self, rate: f64) -> f64 {
+        self.sums(rate, f64::NEG_INFINITY).map_or(f64::NEG_INFINITY, |sums| self.total(&sums))
     }
 
-    /// How likely the fault shows, at `rate`, where it may not.
-    pub(super) fn shown(&self, rate: f64) -> Vec<Shown> {
-        let Some(sums) = self.sums(rate, f64::NEG_INFINITY) else { return Vec::new() };
+    /// The same, with how likely the fault shows where it may not; none if it is certainly below
+    /// `least`.
+    pub(super) fn at(&self, rate: f64, least: f64) -> Option<(f64, Vec<Shown>)> {
+        let sums = self.sums(rate, least)?;
         let chosen = std::iter::zip(&self.slots, self.chosen(&sums));
-        chosen.map(|(slot, (at, _))| Shown { shows: SHOWS[at], ..*slot }).collect()
+        let shown = chosen.map(|(slot, (at, _))| Shown { shows: SHOWS[at], ..*slot }).collect();
+        Some((self.total(&sums), shown))
     }
 
     /// By slot the likeliest of [`SHOWS`], and its gain.
@@ -139,8 +161,8 @@ impl<'s, 'a> Weighing<'s, 'a> {
         let mut sums = Sums { certain: 0.0, slots };
         for (healthy, share, slot) in &self.healthy {
             let paths = f64::from(healthy.paths);
-            let ways = Ways::healthy(healthy.met as f64 / paths, &own[*share]);
-            sums.add(*slot, &ways, paths);
+            let met = healthy.met as f64 / paths;
+            sums.add(*slot, &Ways::healthy(met), own[*share].healthy(met), paths * self.part);
         }
         if self.total(&sums) + self.hope < least {
             return None;
@@ -153,7 +175,7 @@ impl<'s, 'a> Weighing<'s, 'a> {
                     it.path.shown(causes, &cause)
                 }
             };
-            sums.add(it.slot, &Ways { shown, hidden: it.hidden, odd: it.path.odd }, 1.0);
+            sums.add(it.slot, &it.ways, shown, 1.0);
         }
         Some(sums)
     }
@@ -166,12 +188,12 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, slot: Option<usize>, ways: &Ways, paths: f64) {
+    fn add(&mut self, slot: Option<usize>, ways: &Ways, shown: f64, paths: f64) {
         let Some(slot) = slot else {
-            self.certain += paths * ways.gain();
+            self.certain += paths * ways.gain(shown);
             return;
         };
-        for (sum, gain) in std::iter::zip(&mut self.slots[slot], ways.gains()) {
+        for (sum, gain) in std::iter::zip(&mut self.slots[slot], ways.gains(shown)) {
             *sum += paths * gain;
         }
     }
