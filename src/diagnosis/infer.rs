@@ -106,7 +106,7 @@ impl<'a> Search<'a> {
             failing.iter().map(|path| Failing::new(&tallies[*path as usize])).collect();
         let told: Vec<f64> = facts.iter().map(|path| path.told(&[])).collect();
         let pulls: Vec<f64> =
-            std::iter::zip(&facts, &told).map(|(path, told)| path.pull(*told)).collect();
+            std::iter::zip(&facts, &told).map(|(path, told)| path.pull(*told, &[])).collect();
         let index = Index::new(names, (paths, tallies), &failing, &pulls, cost);
         let mut hopes = vec![0.0; index.len()];
         for (place, pull) in (0..).zip(&pulls) {
@@ -309,7 +309,13 @@ impl<'a> Search<'a> {
         };
         // Many paths tell the rate by a part of them.
         let rate = match weighing.sample(ROUGHLY) {
-            None => climb(rates, &FINER, least, exactly).0,
+            None => {
+                let (rate, gain) = climb(rates, &FINER, least, exactly);
+                if gain <= least {
+                    return None;
+                }
+                rate
+            }
             Some(rough) => {
                 let pilot = weighing.sample(PILOT)?;
                 if PILOTS.iter().all(|rate| pilot.gain(*rate) < CLEARLY) {
@@ -398,7 +404,7 @@ impl<'a> Search<'a> {
     fn changed(&mut self, at: usize) {
         let path = &self.facts[at];
         self.told[at] = path.told(&self.causes[at]);
-        self.pulls[at] = path.pull(self.told[at]);
+        self.pulls[at] = path.pull(self.told[at], &self.causes[at]);
     }
 
     /// Counts again what candidates may hope for, where `suspect` acts or did.

@@ -14,6 +14,8 @@ const ODD: f64 = 1e-8;
 const MOST: f64 = 0.998;
 /// Attempts of one path fail by the same cause: their reasons count as no more than so many.
 const REASONS: f64 = 4.0;
+/// What a path is less likely by chance alone, nats, than if its causes were made for it.
+const CHANCE: f64 = 1.0;
 /// How likely a fault that shows on a path meets less of its attempts than its share, how much
 /// less not being known: callers keep to what they once chose.
 const PARTLY: f64 = 0.02;
@@ -77,9 +79,11 @@ impl<'a> Failing<'a> {
         path
     }
 
-    /// The most that one more cause may gain, where `told` is told by those that there are.
-    pub(super) fn pull(&self, told: f64) -> f64 {
-        (best(self.met, self.violated) - self.or_odd(told)).max(0.0)
+    /// The most that one more cause may gain beside `causes`, which say `told`. Where they are any,
+    /// chance is left out, for which no other cause is needed.
+    pub(super) fn pull(&self, told: f64, causes: &[Cause]) -> f64 {
+        let chance = if causes.is_empty() { 0.0 } else { CHANCE };
+        (best(self.met, self.violated) - self.or_odd(told) - chance).max(0.0)
     }
 
     /// ln of its likelihood where the causes say `told`: it may be odd.
