@@ -23,7 +23,7 @@ const CLEARLY: f64 = -25.0;
 /// The factors where the rate is roughly known.
 const FINEST: [f64; 2] = [1.04, 1.02];
 /// Rates that differ by less, as a share, are the same.
-const NEARLY: f64 = 0.02;
+const NEARLY: f64 = 0.01;
 /// What is so much less likely, nats, is no alternative.
 const HOPELESS: f64 = 20.0;
 /// What one more broken component costs, nats, beside the logarithm of how many there are.
@@ -36,7 +36,12 @@ const VAGUE: f64 = 4.0;
 const MOST: usize = 256;
 /// Components that may stand in for a suspect.
 const RIVALS: usize = 12;
-/// Shared failing paths for which a suspect is fitted anew.
+/// Failing paths that tell how to tune a rate, by these factors.
+const TUNING: usize = 5000;
+const CLOSER: [f64; 4] = [1.2, 1.1, 1.05, 1.02];
+/// How often suspects are tuned beside each other, at most.
+const SWEEPS: usize = 3;
+/// Shared failing paths for which a suspect is tuned.
 const FEW: usize = 8;
 /// Rounds of local search.
 const ROUNDS: usize = 4;
@@ -159,30 +164,49 @@ impl<'a> Search<'a> {
             next.place = suspects.len();
             self.insert(&next);
             self.recount(&next);
-            self.refit(suspects, &next);
             suspects.push(Some(next));
+            let last = suspects.len() - 1;
+            self.tune_beside(suspects, last);
         }
     }
 
-    /// Fits those suspects anew that share failing paths with `new`: what it explains they need
-    /// not.
-    fn refit(&mut self, suspects: &mut [Option<Suspect>], new: &Suspect) {
+    /// Tunes the suspect at `new`, and those that share failing paths with it: what the one
+    /// explains others need not.
+    fn tune_beside(&mut self, suspects: &mut [Option<Suspect>], new: usize) {
         let mut shared = vec![0; suspects.len()];
-        for (at, _) in self.places(new.candidate, new.kind) {
+        for (at, _) in suspects[new].iter().flat_map(|it| self.places(it.candidate, it.kind)) {
             for cause in &self.causes[at as usize] {
-                if let Some(count) = shared.get_mut(cause.suspect) {
-                    *count += 1;
+                shared[cause.suspect] += 1;
+            }
+        }
+        if (0..shared.len()).all(|place| place == new || shared[place] < FEW) {
+            return;
+        }
+        for _ in 0..SWEEPS {
+            let mut changed = false;
+            for suspect in suspects.iter_mut().flatten() {
+                if shared[suspect.place] < FEW {
+                    continue;
                 }
+                let before = self.remove(suspect);
+                let tuned = self.tuned(suspect);
+                changed |= self.replace(suspect, tuned, before);
+            }
+            if !changed {
+                return;
             }
         }
-        for suspect in suspects.iter_mut().flatten() {
-            if shared[suspect.place] < FEW {
-                continue;
-            }
-            let before = self.remove(suspect);
-            let new = self.fit(suspect.candidate, suspect.kind, 0.0);
-            self.replace(suspect, new, before);
-        }
+    }
+
+    /// `suspect` at the rate that now fits it.
+    fn tuned(&self, suspect: &Suspect) -> Suspect {
+        let weighing = self.weighing(suspect.candidate, suspect.kind, 0.0);
+        let sample = weighing.sample(TUNING);
+        let weighing = sample.as_ref().unwrap_or(&weighing);
+        let gain = |rate, _| weighing.gain(rate);
+        let (rate, _) = climb([suspect.rate], &CLOSER, f64::NEG_INFINITY, gain);
+        let shown = weighing.at(rate, f64::NEG_INFINITY).map_or(Vec::new(), |(_, shown)| shown);
+        Suspect { rate, shown, ..suspect.clone() }
     }
 
     /// The component that gains most. Those that may hope for less than the best so far are not
@@ -238,7 +262,7 @@ impl<'a> Search<'a> {
                 continue;
             };
             changed |= best.component != old.component;
-            self.replace(&mut old, Some(best), before);
+            self.replace(&mut old, best, before);
             suspects[place] = Some(old);
         }
         changed
@@ -341,6 +365,10 @@ impl<'a> Search<'a> {
         if hope <= self.cost + least {
             return None;
         }
+        Some(self.weighing(candidate, kind, hope))
+    }
+
+    fn weighing(&self, candidate: Candidate, kind: Kind, hope: f64) -> Weighing<'_, 'a> {
         let mut weighing = Weighing::new(hope);
         for (place, contact) in self.places(candidate, kind) {
             let at = place as usize;
@@ -349,7 +377,7 @@ impl<'a> Search<'a> {
         for (healthy, contact) in self.index.healthy(candidate, kind) {
             weighing.add_healthy(healthy, contact);
         }
-        Some(weighing)
+        weighing
     }
 
     /// Lets `suspect` act no more; what was told, and could be gained, where it acted. What
@@ -375,20 +403,19 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Lets `new` act instead of `old`, which was removed; `old` again if `new` is nearly the same.
-    fn replace(&mut self, old: &mut Suspect, new: Option<Suspect>, before: Vec<(f64, f64)>) {
-        let same = |new: &Suspect| {
-            let shown = std::iter::zip(&old.shown, &new.shown).all(|(old, new)| old == new);
-            let kind = (new.candidate, new.kind) == (old.candidate, old.kind);
-            kind && shown && (new.rate / old.rate - 1.0).abs() < NEARLY
-        };
-        let Some(new) = new.filter(|new| !same(new)) else {
-            return self.put_back(old, before);
-        };
+    /// Lets `new` act instead of `old`, which was removed, or `old` again if it is nearly the same.
+    /// Whether it is not.
+    fn replace(&mut self, old: &mut Suspect, new: Suspect, before: Vec<(f64, f64)>) -> bool {
+        let kind = (new.candidate, new.kind) == (old.candidate, old.kind);
+        if kind && old.shown == new.shown && (new.rate / old.rate - 1.0).abs() < NEARLY {
+            self.put_back(old, before);
+            return false;
+        }
         let gone = std::mem::replace(old, Suspect { place: old.place, ..new });
         self.insert(old);
         self.recount(&gone);
         self.recount(old);
+        true
     }
 
     /// Lets `suspect` act.
