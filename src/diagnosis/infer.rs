@@ -7,7 +7,7 @@ use crate::diagnosis::index::{Candidate, Contact, Healthy, Index};
 use crate::diagnosis::likelihood::{Cause, Failing};
 use crate::diagnosis::path::Path;
 use crate::diagnosis::seen::Tally;
-use crate::diagnosis::weigh::{Shown, Weighing, shows};
+use crate::diagnosis::weigh::{Shown, Weighing, climb, shows};
 
 /// Shares of failing attempts that are tried.
 const RATES: [f64; 8] = [1.0, 0.9, 0.6, 0.4, 0.2, 0.1, 0.05, 0.02];
@@ -471,32 +471,4 @@ impl Suspect {
     fn cause(&self, contact: &Contact) -> Cause {
         Cause::at(contact, self.rate, shows(&self.shown, contact), self.place)
     }
-}
-
-/// The rate with the largest gain, and the gain, where `gain` tells those above `least` exactly:
-/// the best of `rates`, and from there by `steps`.
-fn climb(
-    rates: impl IntoIterator<Item = f64>,
-    steps: &[f64],
-    least: f64,
-    gain: impl Fn(f64, f64) -> f64,
-) -> (f64, f64) {
-    let mut most = (1.0, least);
-    let tried = |rate: f64, most: (f64, f64)| {
-        let gain = gain(rate, most.1);
-        if gain > most.1 { (rate, gain) } else { most }
-    };
-    for rate in rates {
-        most = tried(rate, most);
-    }
-    // Between the rates of the grid, where many attempts tell them apart.
-    if most.1 > least && most.0 < 0.9 {
-        for step in steps {
-            let from = most.0;
-            for rate in [from * step, from / step] {
-                most = tried(rate.min(0.95), most);
-            }
-        }
-    }
-    most
 }

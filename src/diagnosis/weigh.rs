@@ -198,3 +198,31 @@ impl Sums {
         }
     }
 }
+
+/// The rate with the largest gain, and the gain, where `gain` tells those above `least` exactly:
+/// the best of `rates`, and from there by `steps`.
+pub(super) fn climb(
+    rates: impl IntoIterator<Item = f64>,
+    steps: &[f64],
+    least: f64,
+    gain: impl Fn(f64, f64) -> f64,
+) -> (f64, f64) {
+    let mut most = (1.0, least);
+    let tried = |rate: f64, most: (f64, f64)| {
+        let gain = gain(rate, most.1);
+        if gain > most.1 { (rate, gain) } else { most }
+    };
+    for rate in rates {
+        most = tried(rate, most);
+    }
+    // Between the rates of the grid, where many attempts tell them apart.
+    if most.1 > least && most.0 < 0.9 {
+        for step in steps {
+            let from = most.0;
+            for rate in [from * step, from / step] {
+                most = tried(rate.min(0.95), most);
+            }
+        }
+    }
+    most
+}
