@@ -206,7 +206,10 @@ impl<S: Sink> Lane<S> {
             if newest > n {
                 sink.missed(&spec.name, Missed::Late, newest - n);
             }
-            if let Err(cause) = self.begin(*epoch + schedule.slot(newest)) {
+            // Kept already, right after a denial: nothing is learnt by asking the same again.
+            if !self.target.asked_lately()
+                && let Err(cause) = self.begin(*epoch + schedule.slot(newest))
+            {
                 sink.missed(&spec.name, cause, 1);
             }
             n = newest + 1;
@@ -224,9 +227,10 @@ impl<S: Sink> Lane<S> {
             // Here, not in the lane: the wait for other tasks is part of the lag.
             let lag = slot.elapsed();
             let max_lag = shared.limits.max_schedule_lag;
-            let attempt = execute::attempt(&target, lag, max_lag, &stop).await;
+            let made = execute::attempt(&target, lag, max_lag, &stop).await;
             drop((own, all));
-            shared.sink.attempt(&attempt);
+            made.control.iter().for_each(|control| shared.sink.attempt(control));
+            shared.sink.attempt(&made.attempt);
         });
         Ok(())
     }
@@ -260,7 +264,7 @@ pub async fn once(targets: &[Arc<Target>], at_once: usize) -> Vec<Attempt> {
             tokio::spawn(async move {
                 let _place = places.acquire().await.expect("never closed");
                 let never = CancellationToken::new();
-                execute::attempt(&target, Duration::ZERO, Duration::MAX, &never).await
+                execute::attempt(&target, Duration::ZERO, Duration::MAX, &never).await.attempt
             })
         })
         .collect();

@@ -10,11 +10,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempt;
-use crate::expectation::{Expectation, judge};
+use crate::expectation::Expectation;
 use crate::failure::{Blame, Failure, Fault, Phase, Reason};
 use crate::outcome::Outcome;
 use crate::plan::Target;
 use crate::probe::Probe;
+
+/// An attempt, and that of its control where one was asked.
+pub(super) struct Made {
+    pub(super) attempt: Attempt,
+    /// An attempt of the control's own: what it found stands for a slot of its own.
+    pub(super) control: Option<Attempt>,
+}
 
 /// Executes `target` once. `lag` is how long after its slot it starts; beyond `max_lag` the
 /// attempt cannot tell anything. Ends as `cancelled` when `stop` comes first.
@@ -23,7 +30,7 @@ pub(super) async fn attempt(
     lag: Duration,
     max_lag: Duration,
     stop: &CancellationToken,
-) -> Attempt {
+) -> Made {
     let began = Instant::now();
     let mut outcome = run(&target.probe, stop).await;
     if lag > max_lag {
@@ -31,12 +38,17 @@ pub(super) async fn attempt(
     }
     let control = match &target.control {
         Some(control) if needs_control(&target.spec.probe.expect, &outcome) => {
-            Some(controlled(control, stop).await)
+            Some((control, controlled(control, stop).await))
         }
         _ => None,
     };
+    let settle = |target: &Target, attempt: Attempt| {
+        if target.settles_after(began) { attempt.unsettled() } else { attempt }
+    };
+    let (control, own) =
+        control.map(|(control, seen)| (seen.held, settle(control, seen.attempt))).unzip();
     let attempt = target.judged(outcome, control.as_ref(), lag);
-    if target.settles_after(began) { attempt.unsettled() } else { attempt }
+    Made { attempt: settle(target, attempt), control: own }
 }
 
 /// Silence where a denial is stated says something only beside a control, whatever the silence
@@ -48,11 +60,19 @@ fn needs_control(expect: &Expectation, outcome: &Outcome) -> bool {
         && outcome.failure.as_ref().is_some_and(failed)
 }
 
-/// What the control gave, held against its own expectation: a gateway's 503 is no sign of life.
-async fn controlled(control: &Target, stop: &CancellationToken) -> Outcome {
-    let mut outcome = run(&control.probe, stop).await;
-    outcome.failure = judge(&control.spec.probe.expect, &outcome, None).failure;
-    outcome
+/// What a control gave.
+struct Seen {
+    /// Held against its own expectation: a gateway's 503 is no sign of life.
+    held: Outcome,
+    attempt: Attempt,
+}
+
+async fn controlled(control: &Target, stop: &CancellationToken) -> Seen {
+    control.control_begins();
+    let outcome = run(&control.probe, stop).await;
+    let attempt = control.judged(outcome.clone(), None, Duration::ZERO);
+    let held = Outcome { failure: attempt.failure.clone(), ..outcome };
+    Seen { held, attempt }
 }
 
 async fn run(probe: &Probe, stop: &CancellationToken) -> Outcome {
