@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempt;
 use crate::expectation::Expectation;
-use crate::failure::{Blame, Failure, Fault, Phase, Reason};
+use crate::failure::{Blame, Failure, Fault, Reason};
 use crate::outcome::Outcome;
 use crate::plan::Target;
 use crate::probe::Probe;
+use crate::runner::stalls::Stalls;
 
 /// An attempt, and that of its control where one was asked.
 pub(super) struct Made {
@@ -23,22 +24,21 @@ pub(super) struct Made {
     pub(super) control: Option<Attempt>,
 }
 
-/// Executes `target` once. `lag` is how long after its slot it starts; beyond `max_lag` the
-/// attempt cannot tell anything. Ends as `cancelled` when `stop` comes first.
+/// Executes `target` once. `lag` is how long after its slot it starts, which may be a stall, as
+/// `stalls` tells. Ends as `cancelled` when `stop` comes first.
 pub(super) async fn attempt(
     target: &Target,
     lag: Duration,
-    max_lag: Duration,
+    stalls: &Stalls,
     stop: &CancellationToken,
 ) -> Made {
+    stalls.note(lag);
     let began = Instant::now();
-    let mut outcome = run(&target.probe, stop).await;
-    if lag > max_lag {
-        spoil(&mut outcome, lag, max_lag);
-    }
+    let mut outcome = run(&target.probe, stalls, stop).await;
+    stalls.spoil_late(&mut outcome, lag);
     let control = match &target.control {
         Some(control) if needs_control(&target.spec.probe.expect, &outcome) => {
-            Some((control, controlled(control, stop).await))
+            Some((control, controlled(control, stalls, stop).await))
         }
         _ => None,
     };
@@ -67,20 +67,20 @@ struct Seen {
     attempt: Attempt,
 }
 
-async fn controlled(control: &Target, stop: &CancellationToken) -> Seen {
+async fn controlled(control: &Target, stalls: &Stalls, stop: &CancellationToken) -> Seen {
     control.control_begins();
-    let outcome = run(&control.probe, stop).await;
+    let outcome = run(&control.probe, stalls, stop).await;
     let attempt = control.judged(outcome.clone(), None, Duration::ZERO);
     let held = Outcome { failure: attempt.failure.clone(), ..outcome };
     Seen { held, attempt }
 }
 
-async fn run(probe: &Probe, stop: &CancellationToken) -> Outcome {
+async fn run(probe: &Probe, stalls: &Stalls, stop: &CancellationToken) -> Outcome {
     let (started_at, started) = (SystemTime::now(), Instant::now());
     let spoiled = |reason, detail: String| {
         Outcome::spoiled(started_at, started.elapsed(), Fault::new(reason, detail))
     };
-    tokio::select! {
+    let mut outcome = tokio::select! {
         biased;
         outcome = unpanicked(probe.attempt()) => match outcome {
             Ok(outcome) => outcome,
@@ -91,17 +91,9 @@ async fn run(probe: &Probe, stop: &CancellationToken) -> Outcome {
         () = stop.cancelled() => {
             spoiled(Reason::Cancelled, "the target was removed or the prober stopped".to_owned())
         }
-    }
-}
-
-/// Marks an attempt that started too late, unless it has a failure of our own already.
-fn spoil(outcome: &mut Outcome, lag: Duration, max_lag: Duration) {
-    if outcome.failure.as_ref().is_some_and(|failure| failure.reason.blame() == Blame::Prober) {
-        return;
-    }
-    let first = outcome.phases.iter().next().map_or(Phase::Connect, |(phase, _)| phase);
-    let detail = format!("started {lag:.1?} after its slot, at most {max_lag:.1?} is allowed");
-    outcome.failure = Some(Fault::new(Reason::ScheduleLag, detail).during(first));
+    };
+    stalls.spoil_timeout(&mut outcome, started);
+    outcome
 }
 
 /// The attempt panicked; the panic hook has told the log.
