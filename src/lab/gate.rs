@@ -23,6 +23,7 @@ use crate::lab::plan::{CANARY, PERMISSIVE, SERVICE};
 use crate::lab::signature::Layout;
 use crate::lab::world::Pod;
 use crate::observation::{Observation, Verdicts};
+use crate::page::Whose;
 use crate::target::Vantage;
 
 /// Where istiod's own policies are.
@@ -93,6 +94,31 @@ impl Seen {
         Some((now - last).try_into().unwrap_or_default())
     }
 
+    /// The last attempt of each cell.
+    pub(super) fn last(&self) -> impl Iterator<Item = (&Cell, &Observation)> {
+        self.0.iter().filter_map(|(cell, history)| Some((cell, history.lately.back()?)))
+    }
+
+    /// The last attempts of some paths, oldest first.
+    pub(super) fn attempts(&self, whose: &Whose) -> Vec<Observation> {
+        let all = self.0.values().flat_map(|history| &history.lately);
+        let wanted = all.filter(|seen| match whose {
+            Whose::Node(node) => seen.source_node == *node,
+            Whose::Target { vantage, name } => {
+                seen.vantage == Some(*vantage) && seen.name() == name
+            }
+        });
+        wanted.cloned().collect()
+    }
+
+    /// How the agent of `node` on that side is linked.
+    pub(super) fn standing(&self, node: &str, vantage: Vantage, now: OffsetDateTime) -> Standing {
+        let age = self.age(node, vantage, now);
+        // Its attempts come as they are made, or not at all.
+        let linked = age.is_some_and(|age| age <= MINUTE);
+        Standing { node: node.to_owned(), vantage, linked, age }
+    }
+
     /// Counts everything: who told it will tell no more of those windows.
     fn tally(&self, now: OffsetDateTime) -> Tally {
         let began = self.0.values().map(|history| history.all.window_start).min();
@@ -131,12 +157,8 @@ pub(super) fn judge(ask: &Ask, mesh: &Mesh, faults: &[Fault], seen: &Seen) -> Re
     let now = OffsetDateTime::now_utc();
     let cluster = described(mesh.built(), faults);
     let (flows, own_namespaces) = (mesh.flows(), mesh.own_namespaces());
-    let agents = cluster.agents.iter().map(|agent| {
-        let (node, vantage) = (agent.pod.node.clone(), agent.vantage);
-        let age = seen.age(&node, vantage, now);
-        // Its attempts come as they are made, or not at all.
-        Standing { node, vantage, linked: age.is_some_and(|age| age <= MINUTE), age }
-    });
+    let agents = cluster.agents.iter();
+    let agents = agents.map(|agent| seen.standing(&agent.pod.node, agent.vantage, now));
     gate::judge(&Evidence {
         scope: ask.scope.clone(),
         now,
