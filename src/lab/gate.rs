@@ -32,6 +32,8 @@ const ROOT_NAMESPACE: &str = "istio-system";
 const MINUTE: Duration = Duration::from_secs(60);
 /// Attempts of a cell that speak of now.
 const LATELY: usize = 8;
+/// Attempts of a cell that make one window of a page.
+const LAST: usize = 3;
 /// A lab runs for seconds: callers that were quiet for so long are gone, and one attempt in five
 /// may fail unseen.
 pub(super) const SETTINGS: Settings =
@@ -94,9 +96,15 @@ impl Seen {
         Some((now - last).try_into().unwrap_or_default())
     }
 
-    /// The last attempt of each cell.
-    pub(super) fn last(&self) -> impl Iterator<Item = (&Cell, &Observation)> {
-        self.0.iter().filter_map(|(cell, history)| Some((cell, history.lately.back()?)))
+    /// The last few attempts of each cell as one window, up to the last of them.
+    pub(super) fn last(&self) -> impl Iterator<Item = (&Cell, Observation)> {
+        self.0.iter().filter_map(|(cell, history)| {
+            let mut seen = history.lately.iter().rev().take(LAST);
+            // It lasts no time, as a single attempt does.
+            let mut sum = seen.next()?.clone();
+            seen.for_each(|seen| add(&mut sum, seen));
+            Some((cell, sum))
+        })
     }
 
     /// The last attempts of some paths, oldest first.

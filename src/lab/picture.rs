@@ -59,7 +59,7 @@ pub(super) fn known(mesh: &Mesh, diagnosing: &Diagnosing, seen: &Seen) -> Known 
         let vantage = cell.row.from().vantage();
         let agent = nodes.get(&last.source_node).map(|node| &node.agents[vantage as usize]);
         let heard = agent.is_some_and(|agent| agent.linked);
-        paths.add((&last.source_node, vantage), &Newest::of(last), heard, at);
+        paths.add((&last.source_node, vantage), &Newest::of(&last), heard, at);
     }
     let namespaces = mesh.built().world.pods.iter().map(|pod| pod.namespace.clone());
     let namespaces: BTreeSet<String> = namespaces.collect();

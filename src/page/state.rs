@@ -107,8 +107,12 @@ impl Counts {
         self.count(State::Partly) + self.count(State::Violated)
     }
 
-    /// The worst of them; `None` of none.
-    pub fn worst(&self) -> Option<State> {
+    /// How they stand together: as the worst of them, but violated only when all are; `None` of
+    /// none.
+    pub fn overall(&self) -> Option<State> {
+        if self.failing() > 0 && self.count(State::Violated) < self.total() {
+            return Some(State::Partly);
+        }
         State::ALL.into_iter().rev().find(|state| self.count(*state) > 0)
     }
 
@@ -161,14 +165,15 @@ mod tests {
             let mut counts = Counts::default();
             (0..met).for_each(|_| counts.add(State::Met));
             counts.add(State::ALL[other]);
-            prop_assert_eq!(counts.worst(), Some(State::ALL[other]));
+            let expected = if met > 0 { State::ALL[other].min(State::Partly) } else { State::ALL[other] };
+            prop_assert_eq!(counts.overall(), Some(expected));
         }
     }
 
     #[test]
     fn attempts_that_cannot_tell_make_a_path_unknown() {
         assert_eq!(State::of(verdicts(0, 0, 5)), State::Unknown);
-        assert_eq!(Counts::default().worst(), None);
+        assert_eq!(Counts::default().overall(), None);
     }
 
     #[test]

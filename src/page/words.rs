@@ -93,9 +93,17 @@ pub(super) fn latency(seconds: f64) -> String {
     }
 }
 
-/// `1 node`, `2 nodes`.
+/// `1 node`, `2,000 nodes`.
 pub(super) fn counted(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    format!("{text} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -130,6 +138,8 @@ mod tests {
         let spans = [0, 119, 120, 7_200, 200_000].map(|s| span(Duration::from_secs(s)));
         assert_eq!(spans, ["0 s", "119 s", "2 min", "2 h", "2 d"]);
         assert_eq!(between(now, now - time::Duration::HOUR), "0 s");
+        let counts = [1, 999, 431_960].map(|count| counted(count, "node"));
+        assert_eq!(counts, ["1 node", "999 nodes", "431,960 nodes"]);
         assert_eq!([0.0012, 0.34, 1.35].map(latency), ["1.2 ms", "340 ms", "1.35 s"]);
     }
 }

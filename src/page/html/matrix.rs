@@ -43,7 +43,7 @@ fn choices(matrix: &Matrix, rows: &[Choice], query: &Query) -> Markup {
 }
 
 fn choice(row: &Choice, is_shown: bool, query: &Query) -> Markup {
-    let state = row.counts.worst().unwrap_or(State::Unknown);
+    let state = row.counts.overall().unwrap_or(State::Unknown);
     html! {
         a id=(format!("row-{}", row.key.to_word())) href=(query.with_row(&row.key).link())
             aria-current=[is_shown.then_some("true")] {
@@ -82,7 +82,7 @@ fn table(matrix: &Matrix, query: &Query) -> Markup {
                 @if !common.is_empty() { " · names end in " code { (common) } }
             }
         }
-        div .scroll tabindex="0" role="region" aria-labelledby="matrix-title" {
+        div .scroll tabindex="0" role="group" aria-labelledby="matrix-title" {
             table .matrix .folded[matrix.is_folded] aria-labelledby="matrix-title" {
                 thead {
                     tr {
@@ -154,7 +154,7 @@ fn zone(name: &str) -> &str {
 
 fn cell(matrix: &Matrix, from: usize, to: usize, query: &Query) -> Markup {
     let counts = matrix.cell(from, to);
-    let Some(state) = counts.worst() else { return html! { td {} } };
+    let Some(state) = counts.overall() else { return html! { td {} } };
     let sign = html! {
         (mark(state))
         @if counts.total() > 1 && state != State::Met {
@@ -169,7 +169,10 @@ fn cell(matrix: &Matrix, from: usize, to: usize, query: &Query) -> Markup {
     let link = leads(matrix, asks, asked, query).map(|query| query.link());
     html! {
         td .(class(state)) {
-            a id=(format!("cell-{from}-{to}")) href=[link] aria-label=(told) { (sign) }
+            a id=(format!("cell-{from}-{to}")) href=[link] {
+                span aria-hidden="true" { (sign) }
+                span .sr { (told) }
+            }
         }
     }
 }
@@ -203,7 +206,7 @@ fn legend(matrix: &Matrix) -> Markup {
             @for state in State::ALL.into_iter().rev() { (super::told(state)) " " }
             span .state { "blank: not probed" }
             @if matrix.is_folded {
-                span .quiet { " Open a zone to see its nodes, the worst of them first chosen." }
+                span .quiet { " Open a zone to see its nodes, the worst first." }
             }
         }
     }

@@ -1,9 +1,12 @@
 //! A node: its agents, what they see, and what others see of it.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 
 use super::target::windows;
 use super::{moment, told};
+use crate::failure::Reason;
 use crate::gate::Standing;
 use crate::page::known::{Known, Node};
 use crate::page::lines::Line;
@@ -44,17 +47,21 @@ fn there(node: &Node) -> Markup {
         @for vantage in Vantage::ALL {
             @let agents: Vec<&Standing> = node.agents.iter().filter(|it| it.vantage == vantage).collect();
             @if agents.is_empty() {
-                p { (told(State::Unknown)) " no " (vantage) " agent is here: a blind spot" }
+                p {
+                    span .state .u aria-hidden="true" { "?" }
+                    " No " (vantage) " agent is here: a blind spot."
+                }
             }
             @for agent in agents {
                 p {
-                    @let state = if agent.linked { State::Met } else { State::Unknown };
-                    (told(state)) " the " (vantage) " agent "
+                    @let (class, sign) = if agent.linked { ("m", "√") } else { ("u", "?") };
+                    span .state .(class) aria-hidden="true" { (sign) }
+                    " The " (vantage) " agent "
                     @match (agent.linked, agent.age) {
-                        (true, Some(age)) => { "was heard " (span(age)) " ago" },
-                        (true, None) => "is linked",
-                        (false, Some(age)) => { "is silent, heard " (span(age)) " ago" },
-                        (false, None) => "was never heard",
+                        (true, Some(age)) => { "was heard " (span(age)) " ago." },
+                        (true, None) => "is heard.",
+                        (false, Some(age)) => { "is silent; it was heard " (span(age)) " ago." },
+                        (false, None) => "was never heard.",
                     }
                 }
             }
@@ -83,9 +90,10 @@ pub(super) fn targets(lines: &[Line], known: &Known, query: &Query) -> Markup {
             @for vantage in Vantage::ALL {
                 @let lines: Vec<&Line> = lines.iter().filter(|it| it.vantage == vantage).collect();
                 @if !lines.is_empty() {
-                    div .scroll tabindex="0" role="region" aria-label=(format!("Targets of the {vantage} agent")) {
+                    div .scroll tabindex="0" role="group" aria-label=(format!("Targets of the {vantage} agent")) {
                         (table(vantage, &lines, known, query))
                     }
+                    (hints(lines.iter().copied()))
                 }
             }
         }
@@ -124,15 +132,23 @@ pub(super) fn cells(line: &Line, known: &Known) -> Markup {
     html! {
         td { (told(line.state)) }
         td { (windows(line)) }
-        td { @if let Some(reason) = line.reason {
-            span .reason { (reason.as_str()) }
-            @if line.state != State::Met { p .quiet { (reason.hint()) } }
-        } }
+        td { @if let Some(reason) = line.reason { (reason.as_str()) } }
         td .number { @if let Some(it) = line.latency { (latency(it.p50)) " / " (latency(it.p99)) } }
         td { @match line.ended_at {
             Some(at) => (moment(at.min(known.at), known)),
             None => "never asked",
         } }
+    }
+}
+
+/// Where to look first, by reason of what is not met now.
+pub(super) fn hints<'a>(lines: impl Iterator<Item = &'a Line>) -> Markup {
+    let unmet = lines.filter(|line| line.state != State::Met);
+    let reasons: BTreeSet<Reason> = unmet.filter_map(|line| line.reason).collect();
+    html! {
+        @if !reasons.is_empty() {
+            ul .hints { @for reason in reasons { li { strong { (reason.as_str()) } ": " (reason.hint()) } } }
+        }
     }
 }
 
@@ -146,7 +162,7 @@ pub(super) fn seen(name: &str, known: &Known, query: &Query) -> Markup {
             @if rows.is_empty() {
                 p { "Nobody probes it, as far as is known." }
             } @else {
-                div .scroll tabindex="0" role="region" aria-labelledby="seen-title" {
+                div .scroll tabindex="0" role="group" aria-labelledby="seen-title" {
                     table .lines {
                         caption .sr { "Paths to this node by row of the truth table" }
                         thead { tr { th scope="col" { "Row" } th scope="col" { "Now" }
@@ -184,7 +200,7 @@ fn others(key: &RowKey, counts: &Counts, failing: &[&str], name: &str, query: &Q
             th scope="row" {
                 a href=(target.link()) { (key.vantage) " " (key.words().unwrap_or(&key.name)) }
             }
-            td { (told(counts.worst().unwrap_or(State::Unknown))) }
+            td { (told(counts.overall().unwrap_or(State::Unknown))) }
             td { (counts) }
             td {
                 @for (at, node) in failing.iter().take(MOST_FAILING).enumerate() {

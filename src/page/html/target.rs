@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::node::cells;
+use super::node::{cells, hints};
 use super::{class, mark};
 use crate::page::known::Known;
 use crate::page::lines::Line;
@@ -28,9 +28,10 @@ pub(super) fn of(lines: &[Line], known: &Known, query: &Query) -> Markup {
                         "A " (first.probe) " probe; must come back: " (first.expect.as_str()) ". "
                         (counted(lines.len() as u64, "agent")) " ask: " (counts) "."
                     }
-                    div .scroll tabindex="0" role="region" aria-labelledby="target-title" {
+                    div .scroll tabindex="0" role="group" aria-labelledby="target-title" {
                         (table(lines, known, query))
                     }
+                    (hints(lines.iter()))
                     @if lines.len() > MOST { p .quiet { "and " (lines.len() - MOST) " others, none worse" } }
                 }
             }

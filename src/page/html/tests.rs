@@ -172,7 +172,8 @@ fn the_first_heading_is_the_verdict_with_its_time() {
 #[test]
 fn a_cell_says_in_words_what_it_shows_and_leads_on() {
     let page = page(&known("node-1"), Err(String::new()), &Query::default());
-    let link = "href=\"target?name=peer%2Fnode-2&amp;vantage=ambient\" aria-label=\"violated\">×";
+    let link = "href=\"target?name=peer%2Fnode-2&amp;vantage=ambient\">\
+                <span aria-hidden=\"true\">×</span><span class=\"sr\">violated</span></a>";
     assert!(page.contains(link), "{page}");
     assert!(page.contains("<th class=\"node\" scope=\"col\">"), "{page}");
 }

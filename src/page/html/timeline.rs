@@ -19,7 +19,7 @@ pub(super) fn of(timeline: &Timeline, known: &Known) -> Markup {
             } @else if timeline.entries.is_empty() {
                 p { "None since this controller started to look." }
             } @else {
-                div .scroll tabindex="0" role="region" aria-labelledby="incidents-title" {
+                div .scroll tabindex="0" role="group" aria-labelledby="incidents-title" {
                     (table(timeline, known))
                 }
             }

@@ -139,11 +139,13 @@ impl Side {
         self.entries.push(Entry { kind, name, counts });
     }
 
-    /// The worst `most` of `all` by name, and the others as one.
+    /// All by name if they are at most `most`; else the worst, worst first, and the others as one.
     fn some_of(&mut self, kind: Kind, mut all: Vec<(String, Counts)>, most: usize) {
         all.sort_by_cached_key(|(name, it)| (std::cmp::Reverse(it.badness()), natural(name)));
         let rest = all.split_off(all.len().min(most));
-        all.sort_by_cached_key(|(name, _)| natural(name));
+        if rest.is_empty() {
+            all.sort_by_cached_key(|(name, _)| natural(name));
+        }
         all.into_iter().for_each(|(name, counts)| self.push(kind, name, counts));
         self.rest(rest);
     }

@@ -60,9 +60,9 @@ fn a_small_cluster_is_shown_node_by_node_in_the_order_of_numbers() {
     assert!(!matrix.is_folded);
     let names: Vec<&str> = matrix.from.iter().map(|entry| entry.name.as_str()).collect();
     assert_eq!((names[2], names[10]), ("node-2.example.internal", "node-10.example.internal"));
-    assert_eq!(matrix.cell(1, 2).worst(), Some(State::Violated));
-    assert_eq!(matrix.cell(1, 3).worst(), Some(State::Met));
-    assert_eq!(matrix.cell(1, 1).worst(), None, "nobody asks itself");
+    assert_eq!(matrix.cell(1, 2).overall(), Some(State::Violated));
+    assert_eq!(matrix.cell(1, 3).overall(), Some(State::Met));
+    assert_eq!(matrix.cell(1, 1).overall(), None, "nobody asks itself");
 }
 
 #[test]
