@@ -3,7 +3,7 @@
 //! Whoever hears agents (a controller, a lab) gives what they tell to [`Analyst::hear`] and asks
 //! [`Analyst::conclude`] now and then. Time is an argument; nothing is announced here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -20,6 +20,13 @@ const LOOK_BACK: Duration = Duration::from_secs(60);
 const TOGETHER: Duration = Duration::from_secs(30);
 /// What is less sure is not said: something else explains as much.
 const LEAST_SURE: f64 = 0.3;
+/// From here on no other explanation is as good.
+const SURE: f64 = 0.6;
+/// How many conclusions in a row must agree on what is sure before it is said. While signs still
+/// come in, what they mean may change from one moment to the next.
+const STOOD_SURE: u32 = 2;
+/// How many on what is not: what would tell it from its twin may still be under way.
+const STOOD_UNSURE: u32 = 4;
 /// An agent that told nothing for so long is silent.
 pub const SILENT: Duration = Duration::from_secs(45);
 
@@ -31,8 +38,8 @@ pub struct Analyst {
     /// When each agent told something last, by node.
     heard: BTreeMap<String, BTreeMap<Vantage, OffsetDateTime>>,
     began: OffsetDateTime,
-    /// Components that the last conclusion would have named.
-    said: BTreeSet<String>,
+    /// How many conclusions in a row would have named a component, up to the last.
+    stood: BTreeMap<String, u32>,
 }
 
 /// What there is to see at one moment.
@@ -61,7 +68,7 @@ impl Analyst {
             incidents: Incidents::default(),
             heard: BTreeMap::new(),
             began: now,
-            said: BTreeSet::new(),
+            stood: BTreeMap::new(),
         }
     }
 
@@ -115,12 +122,13 @@ impl Analyst {
 
     /// The last part: what of the `report` on `sight` is said, and which incidents come of it.
     pub fn settle(&mut self, sight: &Sight, mut report: Report, now: OffsetDateTime) -> Conclusion {
-        let said = report.diagnoses.iter().map(|it| it.component.clone()).collect();
-        let before = std::mem::replace(&mut self.said, said);
-        // While signs still come in, what they mean may change from one moment to the next. And who
-        // was not asked since then is not silent; who was not heard is.
+        let before = std::mem::take(&mut self.stood);
+        let stood = |name: &String| (name.clone(), before.get(name).map_or(1, |times| times + 1));
+        self.stood = report.diagnoses.iter().map(|it| stood(&it.component)).collect();
+        // Who was not asked since then is not silent; who was not heard is.
         report.diagnoses.retain(|diagnosis| {
-            before.contains(&diagnosis.component)
+            let needed = if diagnosis.confidence >= SURE { STOOD_SURE } else { STOOD_UNSURE };
+            self.stood[&diagnosis.component] >= needed
                 && diagnosis.confidence >= LEAST_SURE
                 && (diagnosis.fault != FaultWord::Silent
                     || self.is_silent(&diagnosis.component, now))

@@ -123,6 +123,8 @@ struct Event {
     cell: Cell,
     attempt: Attempt,
     at: Instant,
+    /// From its start to then, its control included.
+    took: Duration,
 }
 
 /// The runtime of a lab: a thread more than its agents need, so that what stands in for the mesh
@@ -263,10 +265,11 @@ async fn watch(
                 mesh.break_with(&there).await?;
                 screen.announce(at, &there, out)?;
             }
-            Some(Event { cell, attempt, at }) = events.recv() => {
+            Some(Event { cell, attempt, at, took }) = events.recv() => {
                 diagnosing.hear(&cell, &attempt);
                 seen.hear(&cell, &attempt, &mesh.layout());
-                let change = board.note(cell, &attempt, at.saturating_duration_since(began));
+                let at = at.saturating_duration_since(began);
+                let change = board.note(cell, &attempt, at, took);
                 screen.note(&cell, &attempt, change, out)?;
             }
             Some(question) = asked.recv() => answer(question, mesh, &there, diagnosing, seen),
