@@ -11,6 +11,7 @@ mod known;
 mod lines;
 mod live;
 mod matrix;
+mod past;
 mod paths;
 mod query;
 mod state;
@@ -19,7 +20,8 @@ mod verdict;
 mod words;
 
 pub use answer::{PageBody, Pages};
-pub use known::{Known, Node, Source, Whose};
+pub use known::{Known, Node, Past, Source, Whose};
 pub use lines::MOST_WINDOWS;
+pub use past::past;
 pub use paths::{Far, Path, Paths, Row, RowKey};
 pub use state::{Counts, State};

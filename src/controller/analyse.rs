@@ -130,7 +130,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 }
 
 /// What diagnosis needs to know of `cluster`.
-fn described(cluster: &Cluster) -> Topology {
+pub(super) fn described(cluster: &Cluster) -> Topology {
     let pods = |plane: &ControlPlane| {
         plane.replicas.keys().map(|pod| Pod { pod: pod.clone(), node: None }).collect()
     };

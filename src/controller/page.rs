@@ -11,7 +11,7 @@ use crate::evidence::Source as AgentPlace;
 use crate::gate::answer::Ask;
 use crate::gate::{Report, Scope};
 use crate::observation::Observation;
-use crate::page::{Known, MOST_WINDOWS, Node, Paths, Source, Whose};
+use crate::page::{Known, MOST_WINDOWS, Node, Past, Paths, Source, Whose};
 use crate::target::Vantage;
 
 /// The API server is heard of once in 100 seconds at the least.
@@ -31,7 +31,7 @@ impl Source for Told {
         })
     }
 
-    async fn past(&self, _at: OffsetDateTime) -> Result<Known, String> {
+    async fn past(&self, _at: OffsetDateTime) -> Result<Past, String> {
         Err("This controller remembers a few minutes only, and has no Prometheus to ask."
             .to_owned())
     }

@@ -21,7 +21,7 @@ use crate::gate::{Report, Scope};
 use crate::lab::gate::SETTINGS;
 use crate::net::http::serve as serve_http;
 use crate::observation::Observation;
-use crate::page::{Known, PageBody, Pages, Source, Whose};
+use crate::page::{Known, PageBody, Pages, Past, Source, Whose};
 
 /// Connections at once: a browser takes a few for each page that it shows.
 const CONNECTIONS: u32 = 64;
@@ -121,7 +121,7 @@ impl Source for Lab {
         known.unwrap_or_else(|| Known::blind(ENDING, OffsetDateTime::now_utc()))
     }
 
-    async fn past(&self, _at: OffsetDateTime) -> Result<Known, String> {
+    async fn past(&self, _at: OffsetDateTime) -> Result<Past, String> {
         Err("A lab remembers no instants: only a controller with a Prometheus can tell.".to_owned())
     }
 

@@ -110,13 +110,7 @@ impl Seen {
     /// The last attempts of some paths, oldest first.
     pub(super) fn attempts(&self, whose: &Whose) -> Vec<Observation> {
         let all = self.0.values().flat_map(|history| &history.lately);
-        let wanted = all.filter(|seen| match whose {
-            Whose::Node(node) => seen.source_node == *node,
-            Whose::Target { vantage, name } => {
-                seen.vantage == Some(*vantage) && seen.name() == name
-            }
-        });
-        wanted.cloned().collect()
+        all.filter(|seen| whose.holds(seen)).cloned().collect()
     }
 
     /// How the agent of `node` on that side is linked.

@@ -11,13 +11,14 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
+use time::OffsetDateTime;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::page::html::{Facts, Rendered, document, render};
-use crate::page::known::{Known, Source, Whose};
+use crate::page::known::{Known, Past, Source, Whose};
 use crate::page::lines::lines;
 use crate::page::query::{Query, View};
 
@@ -26,7 +27,7 @@ const KEPT: Duration = Duration::from_secs(1);
 /// And how much longer than it took to ask.
 const REST: u32 = 10;
 /// Those who follow the events at once; more are told so, and may reload.
-const MOST_FOLLOWERS: usize = 32;
+pub(super) const MOST_FOLLOWERS: usize = 32;
 
 /// Only what is served here runs and shows: nothing is inline, nothing comes from elsewhere.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
@@ -46,6 +47,7 @@ const FILES: [(&str, &str, &str); 3] = [
 pub struct Pages<S> {
     pub(super) source: S,
     kept: Mutex<Option<Kept>>,
+    past: Mutex<Option<(OffsetDateTime, Arc<Past>)>>,
     pub(super) followers: Arc<Semaphore>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
@@ -99,7 +101,7 @@ impl<S: Source> Pages<S> {
     /// Serves what `source` knows until `stop`; who follows is a task of `tasks`.
     pub fn new(source: S, tasks: TaskTracker, stop: CancellationToken) -> Self {
         let followers = Arc::new(Semaphore::new(MOST_FOLLOWERS));
-        Self { source, kept: Mutex::default(), followers, stop, tasks }
+        Self { source, kept: Mutex::default(), past: Mutex::default(), followers, stop, tasks }
     }
 
     /// The answer to a GET of `uri`; `None` when it is not of the page.
@@ -123,22 +125,42 @@ impl<S: Source> Pages<S> {
 
     /// The page that `query` asks for, without its frame; why there is none of that instant.
     pub(super) async fn render(&self, query: &Query) -> Result<Rendered, String> {
-        let known = match query.at {
-            Some(at) => Arc::new(self.source.past(at).await?),
-            None => self.known().await,
-        };
-        let gate = match (query.view, query.at) {
-            (View::Overview, None) => Some(self.source.gate(query.scope()).await),
-            (View::Overview, Some(_)) => Some(Err(NO_GATE.to_owned())),
-            _ => None,
-        };
-        let windows = match whose(query) {
-            Some(whose) if query.at.is_none() => self.source.windows(whose).await,
-            _ => Vec::new(),
+        let (known, windows, gate) = match query.at {
+            Some(at) => {
+                let past = self.past(at).await?;
+                let windows = whose(query).map(|whose| {
+                    past.windows.iter().filter(|it| whose.holds(it)).cloned().collect()
+                });
+                let gate = (query.view == View::Overview).then(|| Err(NO_GATE.to_owned()));
+                (Arc::new(past.known.clone()), windows.unwrap_or_default(), gate)
+            }
+            None => {
+                let gate = match query.view {
+                    View::Overview => Some(self.source.gate(query.scope()).await),
+                    View::Node | View::Target => None,
+                };
+                let windows = match whose(query) {
+                    Some(whose) => self.source.windows(whose).await,
+                    None => Vec::new(),
+                };
+                // Asked for last, so that nothing else is newer.
+                (self.known().await, windows, gate)
+            }
         };
         let lines = lines(&windows, &known);
         let facts = Facts { known: &known, gate: gate.as_ref(), lines: &lines };
         Ok(render(&facts, query))
+    }
+
+    /// What was known at `at`: the last such instant is kept, and one is asked for at a time.
+    async fn past(&self, at: OffsetDateTime) -> Result<Arc<Past>, String> {
+        let mut last = self.past.lock().await;
+        if let Some((_, past)) = last.as_ref().filter(|(of, _)| *of == at) {
+            return Ok(Arc::clone(past));
+        }
+        let past = Arc::new(self.source.past(at).await?);
+        *last = Some((at, Arc::clone(&past)));
+        Ok(past)
     }
 
     /// What is known now, asked for once for all who look at the same time.

@@ -66,6 +66,15 @@ pub struct Node {
     pub agents: Vec<Standing>,
 }
 
+/// What was known of a mesh at an instant that is over.
+#[derive(Debug, Clone)]
+pub struct Past {
+    /// Everything but windows.
+    pub known: Known,
+    /// The windows that it rests on.
+    pub windows: Vec<Observation>,
+}
+
 /// Whose windows are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whose {
@@ -80,13 +89,25 @@ pub enum Whose {
     },
 }
 
+impl Whose {
+    /// Whether `window` is one of them.
+    pub fn holds(&self, window: &Observation) -> bool {
+        match self {
+            Self::Node(node) => window.source_node == *node,
+            Self::Target { vantage, name } => {
+                window.vantage == Some(*vantage) && window.name() == name
+            }
+        }
+    }
+}
+
 /// Where what a page shows comes from: a controller, or a lab.
 pub trait Source: Send + Sync + 'static {
     /// What is known now.
     fn known(&self) -> impl Future<Output = Known> + Send;
 
     /// What was known at `at`, or why that cannot be told.
-    fn past(&self, at: OffsetDateTime) -> impl Future<Output = Result<Known, String>> + Send;
+    fn past(&self, at: OffsetDateTime) -> impl Future<Output = Result<Past, String>> + Send;
 
     /// Whether STRICT is safe in `scope` now, or why that cannot be told.
     fn gate(&self, scope: Scope) -> impl Future<Output = Result<gate::Report, String>> + Send;

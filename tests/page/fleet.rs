@@ -14,7 +14,7 @@ use meshprobe::gate::tally::Tally;
 use meshprobe::gate::{self, Scope, Settings, Standing, judge};
 use meshprobe::incident::Incident;
 use meshprobe::observation::{Expected, Observation, Verdicts};
-use meshprobe::page::{Known, MOST_WINDOWS, Node, Paths, Source, Whose};
+use meshprobe::page::{Known, MOST_WINDOWS, Node, Past, Paths, Source, Whose};
 use meshprobe::target::{ProbeKind, Vantage, Via};
 use time::OffsetDateTime;
 
@@ -166,7 +166,7 @@ impl Source for Fleet {
         self.seen()
     }
 
-    async fn past(&self, _at: OffsetDateTime) -> Result<Known, String> {
+    async fn past(&self, _at: OffsetDateTime) -> Result<Past, String> {
         Err("nothing is kept".to_owned())
     }
 

@@ -5,6 +5,7 @@
 mod browser;
 #[path = "../page/fleet.rs"]
 mod fleet;
+mod past;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
