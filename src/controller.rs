@@ -14,6 +14,7 @@ mod each_peer;
 mod flows;
 mod gate;
 mod machines;
+mod page;
 mod planner;
 mod rekey;
 mod revisions;
