@@ -4,7 +4,7 @@
 //! attempt schedule spec cluster topology digest observation flow`), edges (`config net tls istiod
 //! channel drain telemetry`), capabilities (`probe identity discovery metrics responder window
 //! promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis gate`),
-//! roles (`agent controller lab`), and `cli`.
+//! roles (`agent controller lab`, and the `page` that the last two serve), and `cli`.
 
 pub mod agent;
 pub mod analysis;
@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod net;
 pub mod observation;
 pub mod outcome;
+pub mod page;
 pub mod plan;
 pub mod probe;
 pub mod promql;
