@@ -16,13 +16,14 @@ mod server;
 mod slo;
 mod target;
 mod watch;
+mod yaml;
 
 pub use controller::{
     BudgetsConfig, ChannelConfig, ControllerConfig, GateConfig, IstioConfig, ProbesConfig,
     ServiceChoice, ServiceName, TopologyConfig, WhichServices, parse_controller,
 };
 pub use controllers::{CONTROLLER_NAME, CONTROLLER_PORT, ControllersConfig};
-pub use load::{examine, load, parse, read};
+pub use load::{examine, load, parse, promised, read};
 pub use mesh::{CA, CLUSTER_ID, ISTIOD_NAME, ISTIOD_PORT, MeshConfig, TOKEN, TRUST_DOMAIN};
 pub use mistake::{Mistake, Position, tidy};
 pub use node::MAX_BYTES;
@@ -36,6 +37,7 @@ pub use server::{DEFAULT_BUCKETS, is_label};
 pub use slo::MAX_SLOS;
 pub use target::MAX_TARGETS;
 pub use watch::Watch;
+pub(crate) use yaml::Yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

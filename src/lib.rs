@@ -3,7 +3,8 @@
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
 //! attempt schedule spec cluster topology digest observation flow slo`), edges (`config net tls
 //! istiod channel drain telemetry`), capabilities (`probe identity discovery metrics responder window
-//! promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis gate`),
+//! promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis gate
+//! rules`),
 //! roles (`agent controller lab`), and `cli`.
 
 pub mod agent;
@@ -38,6 +39,7 @@ pub mod plan;
 pub mod probe;
 pub mod promql;
 pub mod responder;
+pub mod rules;
 pub mod runner;
 pub mod schedule;
 pub mod slo;

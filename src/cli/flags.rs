@@ -3,6 +3,7 @@
 mod diagnose;
 mod gate;
 mod mesh;
+mod rules;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::target::{Endpoint, Vantage};
 pub(crate) use diagnose::{DiagnoseFlags, DiagnoseOutput};
 pub(crate) use gate::{GateCommand, GateOutput, StrictFlags};
 pub(crate) use mesh::{CaptureFlags, HboneFlags, IstiodFlags, MeshFlags, MtuFlags, ZtunnelFlags};
+pub(crate) use rules::{Part, RulesFlags, RulesOutput};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -65,6 +67,8 @@ pub(crate) enum Command {
     /// Check or print a configuration; never touches the network.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print rules for Prometheus: what to record, when to alert, for the SLOs of a configuration.
+    Rules(RulesFlags),
     /// A small mesh on loopback: see the prober work without a cluster.
     #[cfg(feature = "lab")]
     Lab(LabFlags),

@@ -3,14 +3,13 @@
 mod controllers;
 mod mesh;
 mod slo;
-mod yaml;
 
 use http::HeaderName;
-use yaml::Yaml;
 
 use crate::config::module::{HTTP_VERSIONS, IP_PREFERENCES, TLS_VERSIONS, TRANSPORTS};
 use crate::config::quantity::{print_duration, print_size};
 use crate::config::target::VIAS;
+use crate::config::yaml::Yaml;
 use crate::config::{AdminConfig, Config, ResponderConfig};
 use crate::failure::Phase;
 use crate::spec::{
@@ -75,7 +74,7 @@ impl Map {
 fn key(text: &str) -> String {
     match Yaml::text(text) {
         Yaml::Plain(plain) => plain,
-        Yaml::List(_) | Yaml::Map(_) => unreachable!("text is a scalar"),
+        Yaml::Block(_) | Yaml::List(_) | Yaml::Map(_) => unreachable!("text is a scalar"),
     }
 }
 

@@ -3,6 +3,7 @@
 mod agent;
 mod fixture;
 mod observations;
+mod rules;
 mod ztunnel;
 
 use std::process::Command;
