@@ -3,12 +3,15 @@
 //! Made of what the SLOs say, and of two files that the chart ships as well. Knows nothing of a
 //! running Prometheus.
 
+mod export;
 mod shipped;
 mod slo;
 mod write;
 
 #[cfg(test)]
 mod tests;
+
+pub use export::{Exported, Unfit, pyrra, sloth};
 
 use crate::slo::Slo;
 

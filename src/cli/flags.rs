@@ -18,7 +18,7 @@ use crate::target::{Endpoint, Vantage};
 pub(crate) use diagnose::{DiagnoseFlags, DiagnoseOutput};
 pub(crate) use gate::{GateCommand, GateOutput, StrictFlags};
 pub(crate) use mesh::{CaptureFlags, HboneFlags, IstiodFlags, MeshFlags, MtuFlags, ZtunnelFlags};
-pub(crate) use rules::{Part, RulesFlags, RulesOutput};
+pub(crate) use rules::{Part, RulesFlags, RulesOutput, SloCommand};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -69,6 +69,9 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Print rules for Prometheus: what to record, when to alert, for the SLOs of a configuration.
     Rules(RulesFlags),
+    /// Work with SLOs of others.
+    #[command(subcommand)]
+    Slo(SloCommand),
     /// A small mesh on loopback: see the prober work without a cluster.
     #[cfg(feature = "lab")]
     Lab(LabFlags),

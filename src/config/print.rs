@@ -12,6 +12,7 @@ use crate::config::target::VIAS;
 use crate::config::yaml::Yaml;
 use crate::config::{AdminConfig, Config, ResponderConfig};
 use crate::failure::Phase;
+use crate::slo::Slo;
 use crate::spec::{
     Ask, DnsModule, HoldModule, HttpModule, IpPreference, Module, ModuleKind, OwnCertificate,
     Roots, Search, TargetSpec, TcpModule, Timeouts, TlsModule, TlsSettings, Verify,
@@ -49,6 +50,13 @@ impl Config {
         root.add("targets", Yaml::List(targets));
         root.done().document()
     }
+}
+
+/// The list `slos` as it stands in a configuration.
+pub fn slos(slos: &[Slo]) -> String {
+    let mut root = Map::default();
+    root.add("slos", Yaml::List(slos.iter().map(slo::slo).collect()));
+    root.done().document()
 }
 
 /// The entries of a map, in the order in which they are added.

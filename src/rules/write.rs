@@ -55,6 +55,6 @@ fn rule(rule: &Rule) -> Yaml {
     }
 }
 
-fn map<'a>(entries: impl IntoIterator<Item = (&'a str, Yaml)>) -> Yaml {
+pub(super) fn map<'a>(entries: impl IntoIterator<Item = (&'a str, Yaml)>) -> Yaml {
     Yaml::Map(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::rules::RUNBOOKS;
 
@@ -34,6 +34,19 @@ pub(crate) enum RulesOutput {
     Rules,
     /// An object of the Prometheus operator.
     Prometheusrule,
+    /// SLOs as a file of Sloth, which makes rules of its own.
+    Sloth,
+    /// SLOs as objects of Pyrra, which makes rules of its own.
+    Pyrra,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SloCommand {
+    /// Turn SLOs of OpenSLO v1 into the list `slos` of a configuration.
+    Import {
+        /// YAML with one or more documents; - is standard input.
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
