@@ -3,7 +3,7 @@
 //! Whoever hears agents (a controller, a lab) gives what they tell to [`Analyst::hear`] and asks
 //! [`Analyst::conclude`] now and then. Time is an argument; nothing is announced here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -14,14 +14,35 @@ use crate::incident::{Change, Incident, Incidents, Suspicion};
 use crate::observation::Observation;
 use crate::target::Vantage;
 
-/// What is healthy speaks for so long.
-const LOOK_BACK: Duration = Duration::from_secs(60);
+/// How soon it is known what agents saw.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// What is healthy speaks for so long.
+    pub look_back: Duration,
+    /// An agent of which nothing was told for so long is silent.
+    pub silent: Duration,
+}
+
+impl Pace {
+    /// Agents are asked every few seconds.
+    pub const ASKED: Self =
+        Self { look_back: Duration::from_secs(60), silent: Duration::from_secs(45) };
+    /// Whole minutes are told, each up to two minutes after its beginning.
+    pub const BY_MINUTES: Self =
+        Self { look_back: Duration::from_secs(210), silent: Duration::from_secs(210) };
+}
+
 /// Faults whose first signs are further apart than this are looked at as of different times.
 const TOGETHER: Duration = Duration::from_secs(30);
 /// What is less sure is not said: something else explains as much.
 const LEAST_SURE: f64 = 0.3;
-/// An agent that told nothing for so long is silent.
-pub const SILENT: Duration = Duration::from_secs(45);
+/// From here on no other explanation is as good.
+const SURE: f64 = 0.6;
+/// How many conclusions in a row must agree on what is sure before it is said. While signs still
+/// come in, what they mean may change from one moment to the next.
+const STOOD_SURE: u32 = 2;
+/// How many on what is not: what would tell it from its twin may still be under way.
+const STOOD_UNSURE: u32 = 4;
 
 /// What is known of a mesh, from what its agents told.
 #[derive(Debug)]
@@ -31,8 +52,9 @@ pub struct Analyst {
     /// When each agent told something last, by node.
     heard: BTreeMap<String, BTreeMap<Vantage, OffsetDateTime>>,
     began: OffsetDateTime,
-    /// Components that the last conclusion would have named.
-    said: BTreeSet<String>,
+    pace: Pace,
+    /// How many conclusions in a row would have named a component, up to the last.
+    stood: BTreeMap<String, u32>,
 }
 
 /// What there is to see at one moment.
@@ -55,13 +77,14 @@ pub struct Conclusion {
 
 impl Analyst {
     /// One that has heard nothing yet, at `now`.
-    pub fn new(now: OffsetDateTime) -> Self {
+    pub fn new(now: OffsetDateTime, pace: Pace) -> Self {
         Self {
             detector: Detector::default(),
             incidents: Incidents::default(),
             heard: BTreeMap::new(),
             began: now,
-            said: BTreeSet::new(),
+            pace,
+            stood: BTreeMap::new(),
         }
     }
 
@@ -108,26 +131,27 @@ impl Analyst {
             .alarms()
             .filter(|alarm| matches!(alarm.symptom, Symptom::Failing { .. }))
             .collect();
-        let since = present_since(&alarms, now);
+        let since = present_since(&alarms, now - self.pace.look_back);
         let present = self.detector.present(since, now, !alarms.is_empty());
         Sight { present, alarms: alarms.len() }
     }
 
     /// The last part: what of the `report` on `sight` is said, and which incidents come of it.
     pub fn settle(&mut self, sight: &Sight, mut report: Report, now: OffsetDateTime) -> Conclusion {
-        let said = report.diagnoses.iter().map(|it| it.component.clone()).collect();
-        let before = std::mem::replace(&mut self.said, said);
-        // While signs still come in, what they mean may change from one moment to the next. And who
-        // was not asked since then is not silent; who was not heard is.
+        let before = std::mem::take(&mut self.stood);
+        let stood = |name: &String| (name.clone(), before.get(name).map_or(1, |times| times + 1));
+        self.stood = report.diagnoses.iter().map(|it| stood(&it.component)).collect();
+        // Who was not asked since then is not silent; who was not heard is.
         report.diagnoses.retain(|diagnosis| {
-            before.contains(&diagnosis.component)
+            let needed = if diagnosis.confidence >= SURE { STOOD_SURE } else { STOOD_UNSURE };
+            self.stood[&diagnosis.component] >= needed
                 && diagnosis.confidence >= LEAST_SURE
                 && (diagnosis.fault != FaultWord::Silent
                     || self.is_silent(&diagnosis.component, now))
         });
         // Those whose paths were not asked since then told something all the same.
         let heard = self.heard.values().flat_map(BTreeMap::values);
-        report.agents = heard.filter(|at| now - **at < SILENT).count();
+        report.agents = heard.filter(|at| now - **at < self.pace.silent).count();
         report.broken_paths = sight.alarms;
         let suspicions: Vec<Suspicion> = report.diagnoses.iter().map(suspicion).collect();
         let changes = self.incidents.update(&suspicions, now);
@@ -151,13 +175,13 @@ impl Analyst {
             return true;
         };
         let heard = self.heard.get(node).and_then(|sides| sides.get(&vantage)).copied();
-        now - heard.unwrap_or(self.began) >= SILENT
+        now - heard.unwrap_or(self.began) >= self.pace.silent
     }
 }
 
 /// Since when healthy paths speak of how things are now: since the faults began that came last.
-fn present_since(alarms: &[Alarm], now: OffsetDateTime) -> OffsetDateTime {
-    let earliest = now - LOOK_BACK;
+/// `earliest` at the earliest.
+fn present_since(alarms: &[Alarm], earliest: OffsetDateTime) -> OffsetDateTime {
     let Some(last) = alarms.iter().map(|alarm| alarm.since).max() else { return earliest };
     let mut fresh: Vec<OffsetDateTime> =
         alarms.iter().map(|alarm| alarm.since).filter(|since| last - *since <= TOGETHER).collect();

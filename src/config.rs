@@ -12,6 +12,7 @@ mod openslo;
 mod origin;
 mod plan;
 mod print;
+mod prometheus;
 mod quantity;
 mod server;
 mod slo;
@@ -35,6 +36,7 @@ pub use plan::{
     parse_plan, print_revision,
 };
 pub use print::slos as print_slos;
+pub use prometheus::{EvidenceSource, PrometheusConfig, SourceChoice, is_plain};
 pub use quantity::{parse_duration, parse_size, print_duration, print_size};
 pub use server::{DEFAULT_BUCKETS, is_label};
 pub use slo::MAX_SLOS;

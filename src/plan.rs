@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
@@ -29,6 +29,8 @@ pub struct Target {
     contents: Vec<Content>,
     /// When the grace ends that follows upon a change of what is expected.
     settled: Option<Instant>,
+    /// When it was last asked as the control of a denial.
+    controlled: Mutex<Option<Instant>>,
 }
 
 /// A hash of a file; nothing when it cannot be read.
@@ -57,6 +59,18 @@ impl Target {
     /// Whether an attempt that began at `began` fell into the grace after a change.
     pub fn settles_after(&self, began: Instant) -> bool {
         self.settled.is_some_and(|settled| began < settled)
+    }
+
+    /// Notes that it is asked now, as the control of a denial.
+    pub fn control_begins(&self) {
+        *self.controlled.lock().expect("never poisoned") = Some(Instant::now());
+    }
+
+    /// Whether it was asked as a control less than its interval ago, so that a slot of its own
+    /// would ask the same again.
+    pub fn asked_lately(&self) -> bool {
+        let asked = *self.controlled.lock().expect("never poisoned");
+        asked.is_some_and(|asked| asked.elapsed() < self.spec.cadence.interval())
     }
 
     /// Whether the same is asked and expected as by `spec`.
@@ -126,7 +140,9 @@ pub fn prepare_changed(
         match Probe::prepare(&spec.probe, environment) {
             Ok(probe) => {
                 let spec = spec.clone();
-                let target = Target { spec, probe, control, vantage, contents, settled };
+                let controlled = Mutex::default();
+                let target =
+                    Target { spec, probe, control, vantage, contents, settled, controlled };
                 made.insert(name, Arc::new(target));
             }
             Err(error) => mistakes.push(config.origins.of_target(

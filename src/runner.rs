@@ -4,6 +4,7 @@
 //! missed, counted and never made up for. Knows nothing of metrics or servers.
 
 mod execute;
+mod stalls;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::config::{Identity, Limits};
 use crate::plan::Target;
 use crate::schedule::Schedule;
 use crate::target::TargetName;
+use stalls::Stalls;
 
 /// Where attempts go.
 pub trait Sink: Send + Sync + 'static {
@@ -103,6 +105,7 @@ struct Shared<S> {
     agent: String,
     epoch: Instant,
     in_flight: Arc<AtomicU32>,
+    stalls: Stalls,
 }
 
 impl<S: Sink> Runner<S> {
@@ -115,6 +118,7 @@ impl<S: Sink> Runner<S> {
             agent: format!("{}/{vantage}", identity.node),
             epoch: Instant::now(),
             in_flight: Arc::default(),
+            stalls: Stalls::new(limits.max_schedule_lag),
         });
         Self { shared, running: HashMap::new(), order: Vec::new() }
     }
@@ -192,7 +196,7 @@ struct Lane<S> {
 impl<S: Sink> Lane<S> {
     /// Begins an attempt in every slot that can be kept, until it is stopped.
     async fn run(self) {
-        let Shared { agent, epoch, sink, .. } = &*self.shared;
+        let Shared { agent, epoch, sink, stalls, .. } = &*self.shared;
         let spec = &self.target.spec;
         let schedule = Schedule::new(spec.cadence, agent, spec.name.as_str());
         let mut n = schedule.first_from(epoch.elapsed());
@@ -202,11 +206,15 @@ impl<S: Sink> Lane<S> {
                 () = sleep_until(*epoch + schedule.slot(n)) => {}
             }
             let now = epoch.elapsed();
+            stalls.note(now.saturating_sub(schedule.slot(n)));
             let newest = (n..).find(|n| schedule.slot(n + 1) > now).expect("slots are endless");
             if newest > n {
                 sink.missed(&spec.name, Missed::Late, newest - n);
             }
-            if let Err(cause) = self.begin(*epoch + schedule.slot(newest)) {
+            // Kept already, right after a denial: nothing is learnt by asking the same again.
+            if !self.target.asked_lately()
+                && let Err(cause) = self.begin(*epoch + schedule.slot(newest))
+            {
                 sink.missed(&spec.name, cause, 1);
             }
             n = newest + 1;
@@ -223,10 +231,10 @@ impl<S: Sink> Lane<S> {
         self.tasks.spawn(async move {
             // Here, not in the lane: the wait for other tasks is part of the lag.
             let lag = slot.elapsed();
-            let max_lag = shared.limits.max_schedule_lag;
-            let attempt = execute::attempt(&target, lag, max_lag, &stop).await;
+            let made = execute::attempt(&target, lag, &shared.stalls, &stop).await;
             drop((own, all));
-            shared.sink.attempt(&attempt);
+            made.control.iter().for_each(|control| shared.sink.attempt(control));
+            shared.sink.attempt(&made.attempt);
         });
         Ok(())
     }
@@ -259,8 +267,8 @@ pub async fn once(targets: &[Arc<Target>], at_once: usize) -> Vec<Attempt> {
             let (target, places) = (Arc::clone(target), Arc::clone(&places));
             tokio::spawn(async move {
                 let _place = places.acquire().await.expect("never closed");
-                let never = CancellationToken::new();
-                execute::attempt(&target, Duration::ZERO, Duration::MAX, &never).await
+                let (stalls, never) = (Stalls::new(Duration::MAX), CancellationToken::new());
+                execute::attempt(&target, Duration::ZERO, &stalls, &never).await.attempt
             })
         })
         .collect();

@@ -80,7 +80,9 @@ pub fn promised(
     text: &str,
     environment: &BTreeMap<String, String>,
 ) -> Result<Vec<Slo>, Vec<Mistake>> {
-    const OF_CONTROLLERS: [&str; 9] = [
+    const OF_CONTROLLERS: [&str; 11] = [
+        "prometheus",
+        "source",
         "listen",
         "channel",
         "namespaces",

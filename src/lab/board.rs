@@ -78,8 +78,15 @@ impl Board {
         Self { cells, faults, layout, tail }
     }
 
-    /// Takes in an attempt that ended `at` after the start of the lab.
-    pub fn note(&mut self, cell: Cell, attempt: &Attempt, at: Duration) -> Option<Change> {
+    /// Takes in an attempt that ended `at` after the start of the lab and, with its control, `took`
+    /// so long.
+    pub fn note(
+        &mut self,
+        cell: Cell,
+        attempt: &Attempt,
+        at: Duration,
+        took: Duration,
+    ) -> Option<Change> {
         let felt = |fault: &Fault| {
             let end = fault.duration.map(|duration| fault.start + duration + self.tail);
             at >= fault.start && end.is_none_or(|end| at <= end)
@@ -88,7 +95,7 @@ impl Board {
         let felt: Vec<usize> = (0..self.faults.len())
             .filter(|index| felt(&self.faults[*index]) && stated(&self.faults[*index]))
             .collect();
-        let began = at.saturating_sub(attempt.duration);
+        let began = at.saturating_sub(took);
         let clear = |fault: &Fault| {
             let end = fault.duration.map(|duration| fault.start + duration);
             began >= fault.start + TRANSIENT && end.is_none_or(|end| at <= end)

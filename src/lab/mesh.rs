@@ -460,7 +460,10 @@ async fn start_agent(
     tasks.spawn(async move {
         while let Some(attempt) = attempts.recv().await {
             let Some(cell) = cells.get(&attempt.target).copied() else { continue };
-            if events.send(Event { cell, attempt, at: Instant::now() }).await.is_err() {
+            let at = Instant::now();
+            // Its control came after it, so its own duration does not reach back to its start.
+            let took = attempt.started_at.elapsed().unwrap_or(attempt.duration);
+            if events.send(Event { cell, attempt, at, took }).await.is_err() {
                 break;
             }
         }

@@ -10,33 +10,45 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempt;
-use crate::expectation::{Expectation, judge};
-use crate::failure::{Blame, Failure, Fault, Phase, Reason};
+use crate::expectation::Expectation;
+use crate::failure::{Blame, Failure, Fault, Reason};
 use crate::outcome::Outcome;
 use crate::plan::Target;
 use crate::probe::Probe;
+use crate::runner::stalls::Stalls;
 
-/// Executes `target` once. `lag` is how long after its slot it starts; beyond `max_lag` the
-/// attempt cannot tell anything. Ends as `cancelled` when `stop` comes first.
+/// An attempt, and that of its control where one was asked.
+pub(super) struct Made {
+    pub(super) attempt: Attempt,
+    /// An attempt of the control's own: what it found stands for a slot of its own.
+    pub(super) control: Option<Attempt>,
+}
+
+/// Executes `target` once. `lag` is how long after its slot it starts, which may be a stall, as
+/// `stalls` tells. Ends as `cancelled` when `stop` comes first.
 pub(super) async fn attempt(
     target: &Target,
     lag: Duration,
-    max_lag: Duration,
+    stalls: &Stalls,
     stop: &CancellationToken,
-) -> Attempt {
+) -> Made {
+    stalls.note(lag);
     let began = Instant::now();
-    let mut outcome = run(&target.probe, stop).await;
-    if lag > max_lag {
-        spoil(&mut outcome, lag, max_lag);
-    }
+    let mut outcome = run(&target.probe, stalls, stop).await;
+    stalls.spoil_late(&mut outcome, lag);
     let control = match &target.control {
         Some(control) if needs_control(&target.spec.probe.expect, &outcome) => {
-            Some(controlled(control, stop).await)
+            Some((control, controlled(control, stalls, stop).await))
         }
         _ => None,
     };
+    let settle = |target: &Target, attempt: Attempt| {
+        if target.settles_after(began) { attempt.unsettled() } else { attempt }
+    };
+    let (control, own) =
+        control.map(|(control, seen)| (seen.held, settle(control, seen.attempt))).unzip();
     let attempt = target.judged(outcome, control.as_ref(), lag);
-    if target.settles_after(began) { attempt.unsettled() } else { attempt }
+    Made { attempt: settle(target, attempt), control: own }
 }
 
 /// Silence where a denial is stated says something only beside a control, whatever the silence
@@ -48,19 +60,27 @@ fn needs_control(expect: &Expectation, outcome: &Outcome) -> bool {
         && outcome.failure.as_ref().is_some_and(failed)
 }
 
-/// What the control gave, held against its own expectation: a gateway's 503 is no sign of life.
-async fn controlled(control: &Target, stop: &CancellationToken) -> Outcome {
-    let mut outcome = run(&control.probe, stop).await;
-    outcome.failure = judge(&control.spec.probe.expect, &outcome, None).failure;
-    outcome
+/// What a control gave.
+struct Seen {
+    /// Held against its own expectation: a gateway's 503 is no sign of life.
+    held: Outcome,
+    attempt: Attempt,
 }
 
-async fn run(probe: &Probe, stop: &CancellationToken) -> Outcome {
+async fn controlled(control: &Target, stalls: &Stalls, stop: &CancellationToken) -> Seen {
+    control.control_begins();
+    let outcome = run(&control.probe, stalls, stop).await;
+    let attempt = control.judged(outcome.clone(), None, Duration::ZERO);
+    let held = Outcome { failure: attempt.failure.clone(), ..outcome };
+    Seen { held, attempt }
+}
+
+async fn run(probe: &Probe, stalls: &Stalls, stop: &CancellationToken) -> Outcome {
     let (started_at, started) = (SystemTime::now(), Instant::now());
     let spoiled = |reason, detail: String| {
         Outcome::spoiled(started_at, started.elapsed(), Fault::new(reason, detail))
     };
-    tokio::select! {
+    let mut outcome = tokio::select! {
         biased;
         outcome = unpanicked(probe.attempt()) => match outcome {
             Ok(outcome) => outcome,
@@ -71,17 +91,9 @@ async fn run(probe: &Probe, stop: &CancellationToken) -> Outcome {
         () = stop.cancelled() => {
             spoiled(Reason::Cancelled, "the target was removed or the prober stopped".to_owned())
         }
-    }
-}
-
-/// Marks an attempt that started too late, unless it has a failure of our own already.
-fn spoil(outcome: &mut Outcome, lag: Duration, max_lag: Duration) {
-    if outcome.failure.as_ref().is_some_and(|failure| failure.reason.blame() == Blame::Prober) {
-        return;
-    }
-    let first = outcome.phases.iter().next().map_or(Phase::Connect, |(phase, _)| phase);
-    let detail = format!("started {lag:.1?} after its slot, at most {max_lag:.1?} is allowed");
-    outcome.failure = Some(Fault::new(Reason::ScheduleLag, detail).during(first));
+    };
+    stalls.spoil_timeout(&mut outcome, started);
+    outcome
 }
 
 /// The attempt panicked; the panic hook has told the log.

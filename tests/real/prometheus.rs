@@ -1,7 +1,7 @@
 //! Prometheus: what it makes of what we expose.
 
-mod agent;
-mod fixture;
+pub(super) mod agent;
+pub(super) mod fixture;
 mod observations;
 mod rules;
 mod ztunnel;

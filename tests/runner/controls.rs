@@ -4,7 +4,7 @@ use meshprobe::failure::Reason;
 use meshprobe::runner::once;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::support::{Server, reason, targets};
+use super::support::{Bench, Event, Server, reason, targets};
 
 /// One port in front of everything: `denied` is reset, `silence` gets nothing, `reply` a word, and
 /// whatever else is sent an HTTP response with `status`.
@@ -108,4 +108,40 @@ async fn a_reply_is_an_enforcement_gap_and_asks_no_control() {
     assert_eq!(reason(&attempt), Some(Reason::UnexpectedReply));
     assert_eq!(server.all(), 1);
     assert_eq!(json(&attempt).get("control"), None, "no control was asked");
+}
+
+#[tokio::test]
+async fn a_control_that_a_denial_asked_is_not_asked_again_in_its_own_slot() {
+    let server = guarded("200 OK").await;
+    let mut bench = Bench::start(&format!(
+        "targets:
+          - {{ name: denied, tcp: {{ send: denied }}, address: '{0}', expect: denied, interval: 50ms, control: control }}
+          - {{ name: control, http: {{}}, address: 'http://{0}/', interval: 1s }}",
+        server.address
+    ))
+    .await;
+    let mut attempts = Vec::new();
+    while attempts.len() < 60 {
+        match bench.next().await {
+            Event::Attempt(attempt) => attempts.push(*attempt),
+            Event::Joined(_) | Event::Left(_) | Event::Missed(..) => {}
+        }
+    }
+    let of = |name: &str| attempts.iter().filter(|attempt| attempt.target.as_str() == name).count();
+    assert_eq!((of("denied"), of("control")), (30, 30), "each is told, right before its denial");
+    assert!(attempts.iter().all(|attempt| attempt.verdict == Verdict::Met), "{attempts:#?}");
+}
+
+#[tokio::test]
+async fn a_control_that_no_denial_asks_keeps_its_own_slots() {
+    let server = guarded("200 OK").await;
+    let mut bench = Bench::start(&format!(
+        "targets:
+          - {{ name: denied, tcp: {{ send: reply }}, address: '{0}', expect: denied, interval: 50ms, control: control }}
+          - {{ name: control, http: {{}}, address: 'http://{0}/', interval: 50ms }}",
+        server.address
+    ))
+    .await;
+    assert_eq!(bench.attempt("denied").await.verdict, Verdict::Violated);
+    assert_eq!(bench.attempt("control").await.verdict, Verdict::Met);
 }
