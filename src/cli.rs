@@ -3,6 +3,7 @@
 mod ask;
 mod check;
 mod config_command;
+mod dashboards;
 mod diagnose;
 mod flags;
 mod fleet;
@@ -105,6 +106,7 @@ fn dispatch(
         Command::Gate(command) => runtime()?.block_on(gate::run(command, world, out, err)),
         Command::Config(command) => config_command::run(command, world, out, err),
         Command::Rules(flags) => rules::run(&flags, world, out, err),
+        Command::Dashboards(flags) => dashboards::run(&flags, out),
         Command::Slo(command) => rules::slo(&command, out, err),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -19,7 +19,7 @@ use crate::target::{Endpoint, Vantage};
 pub(crate) use diagnose::{DiagnoseFlags, DiagnoseOutput};
 pub(crate) use gate::{GateCommand, GateOutput, StrictFlags};
 pub(crate) use mesh::{CaptureFlags, HboneFlags, IstiodFlags, MeshFlags, MtuFlags, ZtunnelFlags};
-pub(crate) use rules::{Part, RulesFlags, RulesOutput, SloCommand};
+pub(crate) use rules::{DashboardsFlags, Part, RulesFlags, RulesOutput, SloCommand};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Print rules for Prometheus: what to record, when to alert, for the SLOs of a configuration.
     Rules(RulesFlags),
+    /// Write dashboards for Grafana, one file each.
+    Dashboards(DashboardsFlags),
     /// Work with SLOs of others.
     #[command(subcommand)]
     Slo(SloCommand),

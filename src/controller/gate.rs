@@ -16,13 +16,10 @@ use crate::controller::Shared;
 use crate::controller::roster::Seat;
 use crate::evidence::Source;
 use crate::gate::answer::Ask;
-use crate::gate::change::{History, Recommendation};
-use crate::gate::report::CheckReport;
+use crate::gate::change::History;
+use crate::gate::gauges::gauges;
 use crate::gate::tally::Tally;
-use crate::gate::{
-    self, CheckResult, Evidence, GateResult, Report, Scope, Settings, Standing, Unprobed,
-};
-use crate::metrics::{CheckState, GateState};
+use crate::gate::{self, Evidence, Report, Scope, Settings, Standing, Unprobed};
 
 /// How far back "now" reaches: what the controller remembers of each path.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -131,26 +128,8 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         round += 1;
         let settings = shared.gate.settings;
         if let Ok(report) = shared.report(Ask { scope, settings }).await {
-            shared.metrics.gate(&state(&report));
+            shared.metrics.gate(&gauges(&report));
         }
-    }
-}
-
-/// How `report` came out, for the metrics.
-fn state(report: &Report) -> GateState {
-    let check = |check: &CheckReport| CheckState {
-        check: check.check.as_str(),
-        results: CheckResult::ALL.map(|one| (one.as_str(), one == check.result)).into(),
-        missing: check.counts.iter().map(|counts| counts.attempts_missing).max(),
-    };
-    let change = report.change.as_ref();
-    GateState {
-        namespace: report.scope.namespace().to_owned(),
-        evaluated: report.evaluated_at.unix_timestamp() as f64,
-        results: GateResult::ALL.map(|one| (one.as_str(), one == report.result)).into(),
-        checks: report.checks.iter().map(check).collect(),
-        callers: report.callers.len() as u64,
-        revert: change.is_some_and(|it| it.recommendation == Recommendation::Revert),
     }
 }
 
