@@ -22,17 +22,26 @@ pub(super) fn board() -> Board {
 
 /// The share of its life that each certificate of a target has left, of these labels the least.
 fn left(by: &str) -> String {
-    let end =
-        format!("meshprobe_certificate_not_after_timestamp_seconds{{{CHOSEN},position=\"leaf\"}}");
-    let start = format!("meshprobe_certificate_not_before_timestamp_seconds{{{CHOSEN}}}");
-    format!("min by ({by}) (({end} - time()) / ({end} - {start}))")
+    format!("min by ({by}) ({})", life_left(CHOSEN))
 }
 
-/// The same of the agents' own.
-fn own_left(by: &str) -> String {
+/// The least of the certificates that `chosen` selects.
+pub(super) fn least_left(chosen: &str) -> String {
+    format!("min({})", life_left(chosen))
+}
+
+fn life_left(chosen: &str) -> String {
+    let end =
+        format!("meshprobe_certificate_not_after_timestamp_seconds{{{chosen},position=\"leaf\"}}");
+    let start = format!("meshprobe_certificate_not_before_timestamp_seconds{{{chosen}}}");
+    format!("({end} - time()) / ({end} - {start})")
+}
+
+/// The least of the agents' own.
+fn own_left() -> String {
     let end = format!("meshprobe_identity_certificate_expiry_timestamp_seconds{{{OWN}}}");
     let start = format!("meshprobe_identity_certificate_not_before_timestamp_seconds{{{OWN}}}");
-    format!("min by ({by}) (({end} - time()) / ({end} - {start}))")
+    format!("min(({end} - time()) / ({end} - {start}))")
 }
 
 fn shown() -> Row {
@@ -41,7 +50,7 @@ fn shown() -> Row {
         "As targets show them",
         [
             stat("Least life left", "The share of its life that the certificate has left which has least. Workloads renew at half.")
-                .ask("left", left(""))
+                .ask("left", least_left(CHOSEN))
                 .unit(Unit::Share)
                 .steps(good_from!(0.25, 0.4))
                 .size(6, 8)
@@ -73,7 +82,7 @@ fn own() -> Row {
         "The agents' own",
         [
             stat("Least life left", "Of all agents that have a certificate of the mesh.")
-                .ask("left", own_left(""))
+                .ask("left", own_left())
                 .unit(Unit::Share)
                 .steps(good_from!(0.25, 0.4))
                 .size(6, 8)

@@ -136,7 +136,7 @@ fn names() -> Row {
             lines("Questions, p99, by target", "Of the last minute; of all nodes the slowest.")
                 .ask("{{vantage}} {{target}}", format!("max by (vantage, target) (meshprobe:latency_seconds:p99_1m{{{CHOSEN},probe=\"dns\"}})"))
                 .unit(Unit::Seconds),
-            lines("Failures, by phase and reason", "Of questions for names.")
+            lines("Failures of questions, by phase and reason", "No line: none failed.")
                 .ask("{{phase}} {{reason}}", format!("sum by (phase, reason) (meshprobe:node_failures:rate5m{{{CHOSEN},probe=\"dns\"}})"))
                 .unit(Unit::PerSecond),
         ],

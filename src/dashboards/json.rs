@@ -10,6 +10,18 @@ const SCHEMA: u64 = 39;
 /// The tag by which dashboards find each other.
 const TAG: &str = "meshprobe";
 const COLUMNS: u64 = 24;
+/// Results of the gate, and severities of alerts.
+const WORDS: [(&str, Colour); 9] = [
+    ("ready", Colour::Green),
+    ("not_ready", Colour::Red),
+    ("not_enough_evidence", Colour::Orange),
+    ("pass", Colour::Green),
+    ("warn", Colour::Orange),
+    ("fail", Colour::Red),
+    ("critical", Colour::Red),
+    ("warning", Colour::Orange),
+    ("info", Colour::Blue),
+];
 
 /// `board` as a file.
 pub(super) fn text(board: &Board, runbooks: &str) -> String {
@@ -104,7 +116,7 @@ fn shown(panel: &Panel, runbooks: &str) -> Value {
         "links": links.collect::<Vec<_>>(),
         "transformations": transformations(panel),
         "options": options(panel.shown),
-        "fieldConfig": { "defaults": defaults(panel, runbooks), "overrides": [] },
+        "fieldConfig": { "defaults": defaults(panel, runbooks), "overrides": overrides(panel) },
     })
 }
 
@@ -150,8 +162,7 @@ fn transformations(panel: &Panel) -> Vec<Value> {
             };
             let names: serde_json::Map<String, Value> =
                 names.into_iter().map(|(from, to)| (from, json!(to))).collect();
-            let hidden = json!({ "Time": true, "__name__": true, "alertstate": true,
-                                 "instance": true, "job": true });
+            let hidden = json!({ "Time": true, "__name__": true, "Value": is_of_words(panel) });
             vec![
                 json!({ "id": "merge", "options": {} }),
                 json!({
@@ -192,10 +203,6 @@ fn defaults(panel: &Panel, runbooks: &str) -> Value {
         defaults["min"] = json!(0);
         defaults["max"] = json!(1);
     }
-    let coloured = match panel.shown {
-        Shown::Table | Shown::Matrix { .. } => json!({ "type": "color-background" }),
-        Shown::Stat | Shown::Lines | Shown::Heatmap => Value::Null,
-    };
     // Without a judgement, everything has one quiet colour.
     let steps = match panel.steps {
         [] => vec![json!({ "color": "blue", "value": null })],
@@ -211,10 +218,36 @@ fn defaults(panel: &Panel, runbooks: &str) -> Value {
     if judged && panel.shown == Shown::Lines {
         defaults["custom"] = json!({ "thresholdsStyle": { "mode": "dashed" } });
     }
-    if judged && !coloured.is_null() {
-        defaults["custom"] = json!({ "cellOptions": coloured });
-    }
     defaults
+}
+
+/// Cells by what they hold: numbers as they are judged, words as they are meant. A name has no colour.
+fn overrides(panel: &Panel) -> Vec<Value> {
+    let coloured = json!({ "id": "custom.cellOptions", "value": { "type": "color-background" } });
+    match panel.shown {
+        Shown::Table | Shown::Matrix { .. } if !panel.steps.is_empty() => vec![json!({
+            "matcher": { "id": "byType", "options": "number" }, "properties": [coloured],
+        })],
+        Shown::Table if is_of_words(panel) => {
+            let words =
+                WORDS.map(|(word, colour)| (word.to_owned(), json!({ "color": name(colour) })));
+            let words: serde_json::Map<String, Value> = words.into_iter().collect();
+            let mapped =
+                json!({ "id": "mappings", "value": [{ "type": "value", "options": words }] });
+            let field = |field| {
+                json!({
+                    "matcher": { "id": "byName", "options": field }, "properties": [coloured, mapped],
+                })
+            };
+            ["result", "severity"].map(field).into()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a table is of labels alone: every value is 1.
+fn is_of_words(panel: &Panel) -> bool {
+    matches!(panel.queries.as_slice(), [only] if only.legend.is_empty())
 }
 
 fn step((from, colour): &(f64, Colour)) -> Value {
@@ -227,6 +260,7 @@ fn name(colour: Colour) -> &'static str {
         Colour::Green => "green",
         Colour::Orange => "orange",
         Colour::Red => "red",
+        Colour::Blue => "blue",
     }
 }
 

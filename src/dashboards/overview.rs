@@ -1,8 +1,10 @@
 //! The overview: what is broken, whether STRICT is safe, and since when.
 
 use crate::dashboards::board::{Board, NODE, Row, VANTAGE, row};
-use crate::dashboards::panel::{Colour, Panel, Unit, bad_from, lines, share, stat, table};
-use crate::dashboards::paths;
+use crate::dashboards::panel::{
+    Colour, Panel, Unit, bad_from, good_from, lines, share, stat, table,
+};
+use crate::dashboards::{certificates, control_plane, meshprobe, paths, slo};
 
 pub(super) const UID: &str = "meshprobe-overview";
 
@@ -13,7 +15,7 @@ pub(super) fn board() -> Board {
         description: "What is broken, whether STRICT is safe, and since when. Incidents and the \
                       gate come from the controllers, the rest from the agents.",
         variables: &[NODE, VANTAGE],
-        rows: vec![broken(), strict(), since()],
+        rows: vec![broken(), strict(), elsewhere(), since()],
     }
 }
 
@@ -67,7 +69,7 @@ fn broken() -> Row {
         r#"count by (vantage) (meshprobe_build_info{node=~"$node",vantage=~"$vantage"})"#,
     );
     let alerts = table("Alerts", "Alerts of meshprobe that fire; each leads to its runbook.")
-        .ask("firing", r#"max by (alertname, severity, node, vantage, target, slo) (ALERTS{alertname=~"Meshprobe.+",alertstate="firing"})"#)
+        .ask("", r#"max by (alertname, severity, node, vantage, target, slo) (ALERTS{alertname=~"Meshprobe.+",alertstate="firing"})"#)
         .size(12, 8)
         .opens_runbook();
     let kinds = lines(
@@ -80,17 +82,17 @@ fn broken() -> Row {
 
 fn strict() -> Row {
     let gate = table("The gate", "Whether STRICT is safe; an empty namespace is the mesh.")
-        .ask("is", "max by (namespace, result) (meshprobe_gate_result) == 1")
+        .ask("", "max by (namespace, result) (meshprobe_gate_result) == 1")
         .size(6, 8);
     let checks = table("Its checks", "How each check of the gate came out.")
-        .ask("is", "max by (namespace, check, result) (meshprobe_gate_check) == 1")
+        .ask("", "max by (namespace, check, result) (meshprobe_gate_check) == 1")
         .size(10, 8);
     let callers = stat("Plaintext callers", "Workloads that call in plaintext and are no probers: STRICT would deny them. At most 100 are counted.")
-        .ask("{{namespace}}", "max by (namespace) (meshprobe_gate_plaintext_callers)")
+        .ask("callers {{namespace}}", "max by (namespace) (meshprobe_gate_plaintext_callers)")
         .steps(bad_from!(1.0));
     let revert =
         stat("Revert recommended", "1 when something got worse since STRICT came into force.")
-            .ask("{{namespace}}", "max by (namespace) (meshprobe_gate_revert_recommended)")
+            .ask("revert {{namespace}}", "max by (namespace) (meshprobe_gate_revert_recommended)")
             .steps(bad_from!(1.0));
     let missing = stat(
         "Attempts missing",
@@ -99,7 +101,7 @@ fn strict() -> Row {
     .ask("{{check}}", "max by (check) (meshprobe_gate_attempts_missing)");
     let judged = stat("Judged", "How long ago the gate was judged; one scope is, every 10 s.")
         .ask(
-            "{{namespace}}",
+            "ago {{namespace}}",
             "time() - max by (namespace) (meshprobe_gate_evaluated_timestamp_seconds)",
         )
         .unit(Unit::Seconds)
@@ -109,6 +111,49 @@ fn strict() -> Row {
         .unit(Unit::PerSecond)
         .size(24, 7);
     row("Is STRICT safe?", [gate, checks, callers, revert, missing, judged, plaintext])
+}
+
+/// One number of each other dashboard, which it leads to.
+fn elsewhere() -> Row {
+    let of = |verdict| {
+        let attempts = "meshprobe:node_attempts:rate5m{node=~\"$node\",vantage=~\"$vantage\"";
+        format!("{attempts},probe=\"istiod\",verdict{verdict}}}")
+    };
+    let ladders = share("probe", &of("=\"violated\""), &of("=~\"met|violated\""));
+    let (attempts, unsure) = (attempts("=~\".+\""), attempts("=\"inconclusive\""));
+    row(
+        "Look closer",
+        [
+            stat("Ladders to istiod violated", "The share of all, over five minutes.")
+                .ask("violated", ladders)
+                .unit(Unit::Share)
+                .steps(bad_from!(0.05))
+                .size(6, 4)
+                .runbooks(&["MeshprobeIstiodDown", "MeshprobeIstiodLinkDown"])
+                .opens(control_plane::UID, &[]),
+            stat("Least life left of a certificate", "Of leaf certificates that targets show. Workloads renew at half.")
+                .ask("left", certificates::least_left(r#"node=~"$node",vantage=~"$vantage""#))
+                .unit(Unit::Share)
+                .steps(good_from!(0.25, 0.4))
+                .size(6, 4)
+                .runbooks(&["MeshprobeCertificateExpiring"])
+                .opens(certificates::UID, &[]),
+            stat("Least budget left of an SLO", "Over the window of each. Below 0 the promise is broken.")
+                .ask("left", "min(meshprobe:slo_budget_left:ratio)")
+                .unit(Unit::Share)
+                .steps(good_from!(0.0, 0.25))
+                .size(6, 4)
+                .runbooks(&["MeshprobeSloBudgetBurn"])
+                .opens(slo::UID, &[]),
+            stat("Inconclusive share", "Attempts that could not tell, over five minutes: whether all this can be believed.")
+                .ask("inconclusive", format!("sum({unsure}) / sum({attempts})"))
+                .unit(Unit::Share)
+                .steps(bad_from!(0.2))
+                .size(6, 4)
+                .runbooks(&["MeshprobeSloInconclusive"])
+                .opens(meshprobe::UID, &[]),
+        ],
+    )
 }
 
 /// Attempts per second of the chosen agents, with this matcher of verdicts.

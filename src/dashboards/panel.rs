@@ -38,7 +38,8 @@ pub(super) enum Shown {
 #[derive(Debug)]
 pub(super) struct Query {
     pub(super) expr: String,
-    /// The name of a line, with `{{label}}`; of a column in a table with several.
+    /// The name of a line, with `{{label}}`; of the column in a
+    /// table, empty where its values say nothing.
     pub(super) legend: &'static str,
 }
 
@@ -60,6 +61,7 @@ pub(super) enum Colour {
     Green,
     Orange,
     Red,
+    Blue,
 }
 
 /// What a click on a value opens.

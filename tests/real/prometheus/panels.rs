@@ -1,7 +1,9 @@
 //! What the panels of our dashboards ask, with everything chosen, as Grafana would ask it.
+#![allow(dead_code, reason = "each test needs another part of it")]
 
 use meshprobe::dashboards::dashboards;
 use meshprobe::rules::RUNBOOKS;
+use regex::Regex;
 use serde_json::Value;
 
 /// One question of one panel.
@@ -12,6 +14,15 @@ pub(crate) struct Asked {
     pub(crate) row: String,
     pub(crate) panel: String,
     pub(crate) expression: String,
+}
+
+impl Asked {
+    /// The series that it reads: what `or vector(0)` would hide when they are not there.
+    pub(crate) fn selectors(&self) -> Vec<String> {
+        let selector =
+            Regex::new(r"meshprobe[a-z0-9_:]+(?:\{[^}]*\})?").expect("a regular expression");
+        selector.find_iter(&self.expression).map(|found| found.as_str().to_owned()).collect()
+    }
 }
 
 /// One choice that a dashboard offers, and the series whose label has it.
