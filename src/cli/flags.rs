@@ -458,7 +458,8 @@ pub(crate) struct LabFlags {
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) export: Option<PathBuf>,
     /// Answer a controller's /v1/diagnoses, /v1/flows and /v1/gate/strict here, for `meshprobe
-    /// diagnose` and `meshprobe gate strict` with --server http://ADDRESS.
+    /// diagnose` and `meshprobe gate strict` with --server http://ADDRESS. A Prometheus scrapes
+    /// /metrics, and finds all agents with http_sd_configs at /prometheus/targets.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<std::net::SocketAddr>,
     /// Put the tunnel daemon of namespace `ingress` into the mesh.

@@ -11,6 +11,7 @@ use url::form_urlencoded;
 
 use super::chart::mesh;
 use super::controlled::Controlled;
+use super::net::{isolated, run};
 use super::panels::asked;
 use super::support::{Daemon, eventually, fetch, free_port, temp_dir, tool, write_file};
 
@@ -73,9 +74,18 @@ async fn what_a_prometheus_tells_is_concluded_from_as_what_agents_tell() {
     assert!(report["conclusive_attempts"].as_u64() >= Some(3), "{report:#}");
 }
 
+/// Nothing leaves it: the plan names pods that are nowhere.
+#[test]
+fn every_panel_of_plans_and_controllers_shows_something() {
+    let name = "apiserver::scraped::every_panel_of_plans_and_controllers_shows_something";
+    isolated(name, async || {
+        run("ip link set lo up");
+        plans_and_controllers_are_shown().await;
+    });
+}
+
 /// What only a controller, and an agent that is connected to it, can fill; the lab fills the rest.
-#[tokio::test]
-async fn every_panel_of_plans_and_controllers_shows_something() {
+async fn plans_and_controllers_are_shown() {
     let dir = temp_dir();
     let [admin, address] = std::array::from_fn(|_| loopback());
     let (plane, _) = mesh(2).await;
@@ -88,7 +98,14 @@ async fn every_panel_of_plans_and_controllers_shows_something() {
     let agent = write_file(&dir, "agent.yaml", agent);
     let mut command = Command::new(env!("CARGO_BIN_EXE_meshprobe"));
     command.arg("agent").arg("--config").arg(agent);
-    command.env("MESHPROBE_POD_NAME", "meshprobe-agent-0");
+    for (key, value) in [
+        ("NAME", "meshprobe-agent-0"),
+        ("NAMESPACE", "meshprobe-plain"),
+        ("SERVICE_ACCOUNT", "meshprobe-agent"),
+        ("IP", "127.0.0.1"),
+    ] {
+        command.env(format!("MESHPROBE_POD_{key}"), value);
+    }
     let _agent = Daemon::start(command, admin).await;
     let _prometheus = prometheus(&dir, address, RULES, &[admin, controlled.api()]).await;
 
