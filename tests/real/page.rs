@@ -26,7 +26,7 @@ use fleet::Fleet;
 /// How long a busy machine may take to show what is there.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// When the fault comes: after the page was seen whole.
-const FAULT: &str = "ztunnel-dead/node-2@20s";
+const FAULT: &str = "ztunnel-dead/node-2@40s";
 /// Wide enough for two columns.
 const WIDE: (u32, u32) = (1440, 1200);
 const NARROW: (u32, u32) = (420, 1200);
@@ -82,9 +82,9 @@ async fn cell(tab: &mut Tab, from: &str, to: &str) -> String {
 
 #[tokio::test]
 async fn a_fault_is_seen_while_one_looks_and_by_everybody() {
-    let lab = Lab::start();
     let mut browser = Browser::start().await;
     let tab = &mut browser.tab;
+    let lab = Lab::start();
     tab.open(&format!("{}/?row=ambient.peer", lab.url), WIDE).await;
     tab.until("document.querySelector('h1').textContent === 'mesh healthy'", PATIENCE).await;
     tab.until("document.getElementById('live').textContent === 'Live'", PATIENCE).await;
