@@ -11,6 +11,7 @@ mod node;
 mod origin;
 mod plan;
 mod print;
+mod prometheus;
 mod quantity;
 mod server;
 mod target;
@@ -30,6 +31,7 @@ pub use plan::{
     AGENT_HEADER, CONTROLLERS_HEADER, MAX_CONTROLLERS, MAX_PLAN_BYTES, PLAN_HEADER, PlanDocument,
     parse_plan, print_revision,
 };
+pub use prometheus::{EvidenceSource, PrometheusConfig, SourceChoice, is_plain};
 pub use quantity::{parse_duration, parse_size, print_duration, print_size};
 pub use server::{DEFAULT_BUCKETS, is_label};
 pub use target::MAX_TARGETS;

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::bytes::Regex;
 
 use crate::cli::words::{self, Header};
+use crate::config::SourceChoice;
 use crate::expectation::{Expectation, StatusSet};
 use crate::spec::{HttpVersion, Qtype, TlsVersion, Transport};
 use crate::target::{Endpoint, Vantage};
@@ -390,6 +391,10 @@ pub(crate) struct ControllerRoleFlags {
     /// The configuration to run; it is read once.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+    /// From whom it hears what agents saw: agents, or prometheus[=URL], which scrapes them and runs
+    /// the chart's recording rules; stands before `source` of the configuration.
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) source: Option<SourceChoice>,
     /// A kubeconfig; without it the ServiceAccount of the pod is used.
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,

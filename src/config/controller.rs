@@ -10,6 +10,7 @@ use crate::config::decode::{Book, Field};
 use crate::config::mesh::{checked, is_name, trust_domain};
 use crate::config::mistake::Mistake;
 use crate::config::node::{MAX_BYTES, Node};
+use crate::config::prometheus::{self, EvidenceSource, PrometheusConfig};
 use crate::config::server::{listen, set};
 
 /// The most namespaces of `gate.namespaces`: each costs two watches.
@@ -42,6 +43,10 @@ pub struct ControllerConfig {
     pub budgets: BudgetsConfig,
     /// What the gate takes for enough, and where it looks by itself.
     pub gate: GateConfig,
+    /// Where a Prometheus is that scrapes the agents.
+    pub prometheus: Option<PrometheusConfig>,
+    /// From whom it hears what agents saw.
+    pub source: EvidenceSource,
     /// Who this controller is, when its environment says so; without it no Events are written.
     pub pod: Option<ServiceName>,
     /// Its pod's `metadata.uid`: Events about no object of their own are shown with it.
@@ -188,6 +193,8 @@ impl Default for ControllerConfig {
                 quiet: Duration::from_secs(600),
                 namespaces: Vec::new(),
             },
+            prometheus: None,
+            source: EvidenceSource::default(),
             pod: None,
             pod_uid: None,
         }
@@ -248,6 +255,7 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Controlle
     if let Some(field) = fields.take("gate") {
         gate(&mut config.gate, &field);
     }
+    (config.prometheus, config.source) = prometheus::decode(&mut fields);
     fields.finish();
     let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
     config.pod = variable("MESHPROBE_POD_NAMESPACE")

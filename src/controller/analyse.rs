@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::analysis::{Analyst, Conclusion};
+use crate::analysis::{Analyst, Conclusion, Pace};
 use crate::cluster::{Cluster, ControlPlane, Enrolment};
 use crate::controller::Shared;
 use crate::controller::roster::Seat;
@@ -48,8 +48,8 @@ pub(super) struct Analysis {
 }
 
 impl Analysis {
-    pub(super) fn new() -> Self {
-        let analyst = Mutex::new(Analyst::new(OffsetDateTime::now_utc()));
+    pub(super) fn new(pace: Pace) -> Self {
+        let analyst = Mutex::new(Analyst::new(OffsetDateTime::now_utc(), pace));
         Self { analyst, latest: Mutex::default() }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::analysis::Analyst;
+use crate::analysis::{Analyst, Pace};
 use crate::attempt::Attempt;
 use crate::diagnosis::{Report, Topology};
 use crate::incident::{Change, Incident};
@@ -37,7 +37,7 @@ pub(super) struct Diagnosing {
 impl Diagnosing {
     pub(super) fn new(nodes: u16, layout: Layout) -> Self {
         Self {
-            analyst: Analyst::new(OffsetDateTime::now_utc()),
+            analyst: Analyst::new(OffsetDateTime::now_utc(), Pace::ASKED),
             topology: picture::topology(nodes, &layout),
             layout,
             report: Report::default(),
