@@ -8,34 +8,41 @@ mod mesh;
 mod mistake;
 mod module;
 mod node;
+mod openslo;
 mod origin;
 mod plan;
 mod print;
 mod prometheus;
 mod quantity;
 mod server;
+mod slo;
 mod target;
 mod watch;
+mod yaml;
 
 pub use controller::{
     BudgetsConfig, ChannelConfig, ControllerConfig, GateConfig, IstioConfig, ProbesConfig,
     ServiceChoice, ServiceName, TopologyConfig, WhichServices, parse_controller,
 };
 pub use controllers::{CONTROLLER_NAME, CONTROLLER_PORT, ControllersConfig};
-pub use load::{examine, load, parse, read};
+pub use load::{examine, load, parse, promised, read};
 pub use mesh::{CA, CLUSTER_ID, ISTIOD_NAME, ISTIOD_PORT, MeshConfig, TOKEN, TRUST_DOMAIN};
 pub use mistake::{Mistake, Position, tidy};
 pub use node::MAX_BYTES;
+pub use openslo::import as import_openslo;
 pub use origin::Origins;
 pub use plan::{
     AGENT_HEADER, CONTROLLERS_HEADER, MAX_CONTROLLERS, MAX_PLAN_BYTES, PLAN_HEADER, PlanDocument,
     parse_plan, print_revision,
 };
+pub use print::slos as print_slos;
 pub use prometheus::{EvidenceSource, PrometheusConfig, SourceChoice, is_plain};
 pub use quantity::{parse_duration, parse_size, print_duration, print_size};
 pub use server::{DEFAULT_BUCKETS, is_label};
+pub use slo::MAX_SLOS;
 pub use target::MAX_TARGETS;
 pub use watch::Watch;
+pub(crate) use yaml::Yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -44,6 +51,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::slo::Slo;
 use crate::spec::{Ask, Module, ModuleKind, OwnCertificate, Roots, TargetSpec};
 use crate::target::Vantage;
 
@@ -58,8 +66,10 @@ pub struct Config {
     pub responder: Option<ResponderConfig>,
     /// Bounds on the agent as a whole.
     pub limits: Limits,
-    /// Upper bounds of the latency histograms, seconds, ascending.
+    /// Upper bounds of the latency histograms as they are stated, seconds, ascending.
     pub buckets: Vec<f64>,
+    /// What is promised.
+    pub slos: Vec<Slo>,
     /// Where nameservers, search list and ndots come from.
     pub resolv_conf: PathBuf,
     /// How this agent takes part in the mesh, when it does.
@@ -75,6 +85,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Upper bounds of the latency histograms, seconds, ascending: those that are stated, and one
+    /// on every threshold of an SLO.
+    pub fn bounds(&self) -> Vec<f64> {
+        slo::with_thresholds(&self.buckets, &self.slos)
+    }
+
     /// What is no mistake (this machine may be none of the cluster's), and yet not what an agent
     /// in a pod is to go without.
     pub fn remark(&self) -> Option<&'static str> {

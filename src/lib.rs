@@ -1,10 +1,10 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
-//! attempt schedule spec cluster topology digest observation flow`), edges (`config net tls istiod
-//! channel drain telemetry`), capabilities (`probe identity discovery metrics responder window
-//! promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis gate`),
-//! roles (`agent controller lab`, and the `page` that the last two serve), and `cli`.
+//! attempt schedule spec cluster topology digest observation flow slo`), edges (`config net tls
+//! istiod channel drain telemetry`), capabilities (`probe identity discovery metrics responder
+//! window promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis gate
+//! rules`), roles (`agent controller lab`, and the `page` that the last two serve), and `cli`.
 
 pub mod agent;
 pub mod analysis;
@@ -39,8 +39,10 @@ pub mod plan;
 pub mod probe;
 pub mod promql;
 pub mod responder;
+pub mod rules;
 pub mod runner;
 pub mod schedule;
+pub mod slo;
 pub mod spec;
 pub mod target;
 pub mod telemetry;

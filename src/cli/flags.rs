@@ -3,6 +3,7 @@
 mod diagnose;
 mod gate;
 mod mesh;
+mod rules;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::target::{Endpoint, Vantage};
 pub(crate) use diagnose::{DiagnoseFlags, DiagnoseOutput};
 pub(crate) use gate::{GateCommand, GateOutput, StrictFlags};
 pub(crate) use mesh::{CaptureFlags, HboneFlags, IstiodFlags, MeshFlags, MtuFlags, ZtunnelFlags};
+pub(crate) use rules::{Part, RulesFlags, RulesOutput, SloCommand};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -66,6 +68,11 @@ pub(crate) enum Command {
     /// Check or print a configuration; never touches the network.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print rules for Prometheus: what to record, when to alert, for the SLOs of a configuration.
+    Rules(RulesFlags),
+    /// Work with SLOs of others.
+    #[command(subcommand)]
+    Slo(SloCommand),
     /// A small mesh on loopback: see the prober work without a cluster.
     #[cfg(feature = "lab")]
     Lab(LabFlags),

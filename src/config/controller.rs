@@ -12,6 +12,8 @@ use crate::config::mistake::Mistake;
 use crate::config::node::{MAX_BYTES, Node};
 use crate::config::prometheus::{self, EvidenceSource, PrometheusConfig};
 use crate::config::server::{listen, set};
+use crate::config::slo;
+use crate::slo::Slo;
 
 /// The most namespaces of `gate.namespaces`: each costs two watches.
 const MAX_GATES: usize = 50;
@@ -43,6 +45,8 @@ pub struct ControllerConfig {
     pub budgets: BudgetsConfig,
     /// What the gate takes for enough, and where it looks by itself.
     pub gate: GateConfig,
+    /// What is promised, as agents have it too.
+    pub slos: Vec<Slo>,
     /// Where a Prometheus is that scrapes the agents.
     pub prometheus: Option<PrometheusConfig>,
     /// From whom it hears what agents saw.
@@ -193,6 +197,7 @@ impl Default for ControllerConfig {
                 quiet: Duration::from_secs(600),
                 namespaces: Vec::new(),
             },
+            slos: Vec::new(),
             prometheus: None,
             source: EvidenceSource::default(),
             pod: None,
@@ -255,6 +260,8 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Controlle
     if let Some(field) = fields.take("gate") {
         gate(&mut config.gate, &field);
     }
+    let (_, bounds) = slo::bounds(fields.take("buckets").as_ref());
+    config.slos = slo::slos(fields.take("slos").as_ref(), &bounds);
     (config.prometheus, config.source) = prometheus::decode(&mut fields);
     fields.finish();
     let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();

@@ -10,9 +10,10 @@ use crate::config::decode::{Book, Entry, Field, Fields};
 use crate::config::mesh::{Given, mesh};
 use crate::config::mistake::Mistake;
 use crate::config::module::module;
-use crate::config::node::{MAX_BYTES, Node};
+use crate::config::node::{MAX_BYTES, Node, Value};
 use crate::config::target::{Defaults, Questions, defaults, targets};
-use crate::config::{Config, Origins, server};
+use crate::config::{Config, Origins, parse_controller, server, slo};
+use crate::slo::Slo;
 use crate::spec::{Module, TargetSpec};
 use crate::target::TargetName;
 
@@ -73,6 +74,38 @@ pub(super) fn utf8(bytes: Vec<u8>) -> io::Result<String> {
     })
 }
 
+/// What is promised by the configuration in `text`, an agent's or a controller's: each is read as
+/// strictly as by whom it is for. One that has only what both have is read as an agent's.
+pub fn promised(
+    text: &str,
+    environment: &BTreeMap<String, String>,
+) -> Result<Vec<Slo>, Vec<Mistake>> {
+    const OF_CONTROLLERS: [&str; 11] = [
+        "prometheus",
+        "source",
+        "listen",
+        "channel",
+        "namespaces",
+        "istio",
+        "coredns",
+        "cluster_domain",
+        "services",
+        "topology",
+        "budgets",
+    ];
+    let root = Node::read(text, MAX_BYTES).map_err(|mistake| vec![mistake])?;
+    let keys = match &root.value {
+        Value::Map(entries) => entries.as_slice(),
+        _ => &[],
+    };
+    let of_controller =
+        |(key, _): &(Node, Node)| key.as_text().is_some_and(|key| OF_CONTROLLERS.contains(&key));
+    match keys.iter().any(of_controller) {
+        true => parse_controller(text, environment).map(|config| config.slos),
+        false => parse(text, environment).map(|config| config.slos),
+    }
+}
+
 /// [`read`], then [`parse`].
 pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistake>> {
     match read(path) {
@@ -93,7 +126,8 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
     let responder = fields.take("responder");
     let responder = responder.map(|field| server::responder(&field, admin.listen));
     let limits = server::limits(fields.take("limits").as_ref());
-    let buckets = server::buckets(fields.take("buckets").as_ref());
+    let (buckets, known) = slo::bounds(fields.take("buckets").as_ref());
+    let slos = slo::slos(fields.take("slos").as_ref(), &known);
     let resolv_conf = fields.take("resolv_conf").and_then(|field| field.file());
     let defaults = defaults(fields.take("defaults").as_ref());
     let (mesh, lacks) = fields.take("mesh").map(|field| mesh(&field, environment)).unzip();
@@ -117,6 +151,7 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
         responder,
         limits,
         buckets,
+        slos,
         resolv_conf: resolv_conf.unwrap_or_else(|| PathBuf::from("/etc/resolv.conf")),
         modules,
         targets,

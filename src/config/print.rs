@@ -2,16 +2,17 @@
 
 mod controllers;
 mod mesh;
-mod yaml;
+mod slo;
 
 use http::HeaderName;
-use yaml::Yaml;
 
 use crate::config::module::{HTTP_VERSIONS, IP_PREFERENCES, TLS_VERSIONS, TRANSPORTS};
 use crate::config::quantity::{print_duration, print_size};
 use crate::config::target::VIAS;
+use crate::config::yaml::Yaml;
 use crate::config::{AdminConfig, Config, ResponderConfig};
 use crate::failure::Phase;
+use crate::slo::Slo;
 use crate::spec::{
     Ask, DnsModule, HoldModule, HttpModule, IpPreference, Module, ModuleKind, OwnCertificate,
     Roots, Search, TargetSpec, TcpModule, Timeouts, TlsModule, TlsSettings, Verify,
@@ -36,6 +37,9 @@ impl Config {
         root.add("limits", limits.done());
         let buckets = self.buckets.iter().map(Yaml::value).collect();
         root.add("buckets", Yaml::List(buckets));
+        if !self.slos.is_empty() {
+            root.add("slos", Yaml::List(self.slos.iter().map(slo::slo).collect()));
+        }
         let resolv_conf = self.resolv_conf.to_string_lossy();
         root.add("resolv_conf", Yaml::text(resolv_conf));
         root.maybe("mesh", self.mesh.as_ref().map(mesh::mesh));
@@ -46,6 +50,13 @@ impl Config {
         root.add("targets", Yaml::List(targets));
         root.done().document()
     }
+}
+
+/// The list `slos` as it stands in a configuration.
+pub fn slos(slos: &[Slo]) -> String {
+    let mut root = Map::default();
+    root.add("slos", Yaml::List(slos.iter().map(slo::slo).collect()));
+    root.done().document()
 }
 
 /// The entries of a map, in the order in which they are added.
@@ -71,7 +82,7 @@ impl Map {
 fn key(text: &str) -> String {
     match Yaml::text(text) {
         Yaml::Plain(plain) => plain,
-        Yaml::List(_) | Yaml::Map(_) => unreachable!("text is a scalar"),
+        Yaml::Block(_) | Yaml::List(_) | Yaml::Map(_) => unreachable!("text is a scalar"),
     }
 }
 

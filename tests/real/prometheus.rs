@@ -3,6 +3,7 @@
 pub(super) mod agent;
 pub(super) mod fixture;
 mod observations;
+mod rules;
 mod ztunnel;
 
 use std::process::Command;
