@@ -457,9 +457,9 @@ pub(crate) struct LabFlags {
     /// starting them. Run each with `meshprobe agent --config` while the lab runs.
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) export: Option<PathBuf>,
-    /// Answer a controller's /v1/diagnoses, /v1/flows and /v1/gate/strict here, for `meshprobe
-    /// diagnose` and `meshprobe gate strict` with --server http://ADDRESS. A Prometheus scrapes
-    /// /metrics, and finds all agents with http_sd_configs at /prometheus/targets.
+    /// Answer a controller's API here: the page for a browser at http://ADDRESS/, and what
+    /// `meshprobe diagnose` and `meshprobe gate strict` ask with --server http://ADDRESS. A
+    /// Prometheus scrapes /metrics, and finds all agents (http_sd_configs) at /prometheus/targets.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<std::net::SocketAddr>,
     /// Put the tunnel daemon of namespace `ingress` into the mesh.

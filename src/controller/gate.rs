@@ -31,6 +31,8 @@ const FRESH: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(10);
 /// For how long an answer is given again.
 const KEPT: Duration = Duration::from_secs(5);
+/// And for how long it is shown to those who must not wait for another.
+const RECENT: Duration = Duration::from_secs(60);
 /// Answers that are kept.
 const MOST_ANSWERS: usize = 64;
 
@@ -92,13 +94,21 @@ impl Gate {
 
     fn known(&self, ask: &Ask) -> Option<Arc<Report>> {
         let mut answers = self.answers.lock().expect("no panic while held");
-        answers.retain(|answer| answer.at.elapsed() < KEPT);
-        let found = answers.iter().find(|answer| answer.ask == *ask);
-        found.map(|answer| Arc::clone(&answer.report))
+        answers.retain(|answer| answer.at.elapsed() < RECENT);
+        let mut found = answers.iter().rev().filter(|answer| answer.at.elapsed() < KEPT);
+        found.find(|answer| answer.ask == *ask).map(|answer| Arc::clone(&answer.report))
+    }
+
+    /// The last answer to `ask`, at most [`RECENT`] old: for those who must not wait.
+    pub(super) fn recent(&self, ask: &Ask) -> Option<Arc<Report>> {
+        let answers = self.answers.lock().expect("no panic while held");
+        let mut found = answers.iter().rev().filter(|answer| answer.at.elapsed() < RECENT);
+        found.find(|answer| answer.ask == *ask).map(|answer| Arc::clone(&answer.report))
     }
 
     fn keep(&self, ask: Ask, report: &Arc<Report>) {
         let mut answers = self.answers.lock().expect("no panic while held");
+        answers.retain(|answer| answer.ask != ask);
         if answers.len() >= MOST_ANSWERS {
             answers.remove(0);
         }

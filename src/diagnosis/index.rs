@@ -207,7 +207,7 @@ impl Index {
         candidate: Candidate,
         kind: Kind,
     ) -> impl Iterator<Item = (&Healthy, Contact)> {
-        self.entries[candidate as usize].healthy.iter().filter_map(move |healthy| {
+        self.entries[candidate as usize].filled().filter_map(move |healthy| {
             let mut ends = healthy.ends.iter();
             let contact = ends
                 .find_map(|end| Contact::new(kind, *end, &healthy.sample, healthy.share(*end)))?;
@@ -217,6 +217,11 @@ impl Index {
 }
 
 impl Entry {
+    /// Groups of healthy paths; one is empty when its only path turned out to be there again.
+    fn filled(&self) -> impl Iterator<Item = &Healthy> {
+        self.healthy.iter().filter(|healthy| healthy.paths > 0)
+    }
+
     /// Counts a healthy path.
     fn count(&mut self, (number, path): (u32, &Path), (end, share): (End, f32), met: u64) {
         let (mut ends, mut hits) = ([end, end], 1);
@@ -321,5 +326,26 @@ impl Numbers {
     fn bound(&self) -> u32 {
         let pods = ALONE + OF_NODES * self.nodes + self.coredns + self.istiod;
         pods + 2 * self.services + self.targets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::path::Class;
+    use crate::target::Vantage;
+
+    #[test]
+    fn a_healthy_path_that_is_there_at_both_ends_counts_once() {
+        let (touches, healthy) = (Vec::new(), Vec::new());
+        let component = Component::Ztunnel(0);
+        let mut entry = Entry { component, touches, healthy, last: (NONE, 0) };
+        let (class, subject) = (Class::Mesh, Subject::Peer);
+        let path =
+            Path { source: 0, far: 0, vantage: Vantage::Ambient, class, subject, large: false };
+        entry.count((7, &path), (End::From, 1.0), 5);
+        entry.count((7, &path), (End::To, 1.0), 5);
+        let groups: Vec<(u64, u32)> = entry.filled().map(|it| (it.met, it.paths)).collect();
+        assert_eq!(groups, [(5, 1)]);
     }
 }
