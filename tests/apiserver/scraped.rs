@@ -92,7 +92,8 @@ async fn plans_and_controllers_are_shown() {
     let controlled = Controlled::start(&plane).await;
     let agent = format!(
         "node: node-0\nvantage: plain\nadmin: {{ listen: '{admin}' }}\n\
-         controller: {{ {} }}\ntargets: []\n",
+         controller: {{ {} }}\n\
+         mesh: {{ istiod: '127.0.0.1:1' }}\ntargets: []\n",
         controlled.address_and_key()
     );
     let agent = write_file(&dir, "agent.yaml", agent);
