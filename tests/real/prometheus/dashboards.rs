@@ -150,6 +150,12 @@ async fn what_is_broken_is_shown_as_broken() {
         })
         .await;
     }
+    eventually("the alert of a violated target", PATIENCE, || async {
+        let firing = prometheus.query(&of("Alerts")).await;
+        let alert = firing.iter().find(|it| it.labels["alertname"] == "MeshprobeTargetViolated")?;
+        (alert.labels["severity"] == "warning").then_some(())
+    })
+    .await;
     for panel in ["Open incidents", "Paths violated"] {
         prometheus.one(&of(panel), |count| count >= 1.0).await;
     }
