@@ -204,7 +204,7 @@ impl Agent {
             ("admin", config.admin != self.config.admin),
             ("responder", config.responder != self.config.responder),
             ("limits", config.limits != self.config.limits),
-            ("buckets", config.buckets != self.config.buckets),
+            ("buckets, or a threshold of an SLO", config.bounds() != self.config.bounds()),
         ];
         let elsewhere = !resolves_as_before
             || config.controllers != self.config.controllers
@@ -290,7 +290,7 @@ fn settings(config: &Config) -> Settings {
         node: config.identity.node.clone(),
         zone: config.identity.zone.clone(),
         vantage: config.identity.vantage,
-        buckets: config.buckets.clone(),
+        buckets: config.bounds(),
     }
 }
 

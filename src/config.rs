@@ -13,6 +13,7 @@ mod plan;
 mod print;
 mod quantity;
 mod server;
+mod slo;
 mod target;
 mod watch;
 
@@ -32,6 +33,7 @@ pub use plan::{
 };
 pub use quantity::{parse_duration, parse_size, print_duration, print_size};
 pub use server::{DEFAULT_BUCKETS, is_label};
+pub use slo::MAX_SLOS;
 pub use target::MAX_TARGETS;
 pub use watch::Watch;
 
@@ -42,6 +44,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::slo::Slo;
 use crate::spec::{Ask, Module, ModuleKind, OwnCertificate, Roots, TargetSpec};
 use crate::target::Vantage;
 
@@ -56,8 +59,10 @@ pub struct Config {
     pub responder: Option<ResponderConfig>,
     /// Bounds on the agent as a whole.
     pub limits: Limits,
-    /// Upper bounds of the latency histograms, seconds, ascending.
+    /// Upper bounds of the latency histograms as they are stated, seconds, ascending.
     pub buckets: Vec<f64>,
+    /// What is promised.
+    pub slos: Vec<Slo>,
     /// Where nameservers, search list and ndots come from.
     pub resolv_conf: PathBuf,
     /// How this agent takes part in the mesh, when it does.
@@ -73,6 +78,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Upper bounds of the latency histograms, seconds, ascending: those that are stated, and one
+    /// on every threshold of an SLO.
+    pub fn bounds(&self) -> Vec<f64> {
+        slo::with_thresholds(&self.buckets, &self.slos)
+    }
+
     /// What is no mistake (this machine may be none of the cluster's), and yet not what an agent
     /// in a pod is to go without.
     pub fn remark(&self) -> Option<&'static str> {

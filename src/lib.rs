@@ -1,8 +1,8 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
-//! attempt schedule spec cluster topology digest observation flow`), edges (`config net tls istiod
-//! channel drain telemetry`), capabilities (`probe identity discovery metrics responder window
+//! attempt schedule spec cluster topology digest observation flow slo`), edges (`config net tls
+//! istiod channel drain telemetry`), capabilities (`probe identity discovery metrics responder window
 //! promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis gate`),
 //! roles (`agent controller lab`), and `cli`.
 
@@ -40,6 +40,7 @@ pub mod promql;
 pub mod responder;
 pub mod runner;
 pub mod schedule;
+pub mod slo;
 pub mod spec;
 pub mod target;
 pub mod telemetry;

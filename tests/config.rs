@@ -10,6 +10,8 @@ mod docs;
 mod good;
 #[path = "config/random.rs"]
 mod random;
+#[path = "config/slos.rs"]
+mod slos;
 #[path = "config/watch.rs"]
 mod watch;
 

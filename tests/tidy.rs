@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
         "digest",
         "observation",
         "flow",
+        "slo",
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
     &["probe", "identity", "discovery", "metrics", "responder", "window", "promql"],

@@ -11,6 +11,8 @@ use crate::config::mesh::{checked, is_name, trust_domain};
 use crate::config::mistake::Mistake;
 use crate::config::node::{MAX_BYTES, Node};
 use crate::config::server::{listen, set};
+use crate::config::slo;
+use crate::slo::Slo;
 
 /// The most namespaces of `gate.namespaces`: each costs two watches.
 const MAX_GATES: usize = 50;
@@ -42,6 +44,8 @@ pub struct ControllerConfig {
     pub budgets: BudgetsConfig,
     /// What the gate takes for enough, and where it looks by itself.
     pub gate: GateConfig,
+    /// What is promised, as agents have it too.
+    pub slos: Vec<Slo>,
     /// Who this controller is, when its environment says so; without it no Events are written.
     pub pod: Option<ServiceName>,
     /// Its pod's `metadata.uid`: Events about no object of their own are shown with it.
@@ -188,6 +192,7 @@ impl Default for ControllerConfig {
                 quiet: Duration::from_secs(600),
                 namespaces: Vec::new(),
             },
+            slos: Vec::new(),
             pod: None,
             pod_uid: None,
         }
@@ -248,6 +253,8 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Controlle
     if let Some(field) = fields.take("gate") {
         gate(&mut config.gate, &field);
     }
+    let (_, bounds) = slo::bounds(fields.take("buckets").as_ref());
+    config.slos = slo::slos(fields.take("slos").as_ref(), &bounds);
     fields.finish();
     let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
     config.pod = variable("MESHPROBE_POD_NAMESPACE")

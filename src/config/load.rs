@@ -12,7 +12,7 @@ use crate::config::mistake::Mistake;
 use crate::config::module::module;
 use crate::config::node::{MAX_BYTES, Node};
 use crate::config::target::{Defaults, Questions, defaults, targets};
-use crate::config::{Config, Origins, server};
+use crate::config::{Config, Origins, server, slo};
 use crate::spec::{Module, TargetSpec};
 use crate::target::TargetName;
 
@@ -93,7 +93,8 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
     let responder = fields.take("responder");
     let responder = responder.map(|field| server::responder(&field, admin.listen));
     let limits = server::limits(fields.take("limits").as_ref());
-    let buckets = server::buckets(fields.take("buckets").as_ref());
+    let (buckets, known) = slo::bounds(fields.take("buckets").as_ref());
+    let slos = slo::slos(fields.take("slos").as_ref(), &known);
     let resolv_conf = fields.take("resolv_conf").and_then(|field| field.file());
     let defaults = defaults(fields.take("defaults").as_ref());
     let (mesh, lacks) = fields.take("mesh").map(|field| mesh(&field, environment)).unzip();
@@ -117,6 +118,7 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Config {
         responder,
         limits,
         buckets,
+        slos,
         resolv_conf: resolv_conf.unwrap_or_else(|| PathBuf::from("/etc/resolv.conf")),
         modules,
         targets,

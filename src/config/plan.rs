@@ -62,6 +62,7 @@ impl PlanDocument {
             responder: config.responder.clone(),
             limits: config.limits,
             buckets: config.buckets.clone(),
+            slos: config.slos.clone(),
             resolv_conf: config.resolv_conf.clone(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod controllers;
 mod mesh;
+mod slo;
 mod yaml;
 
 use http::HeaderName;
@@ -36,6 +37,9 @@ impl Config {
         root.add("limits", limits.done());
         let buckets = self.buckets.iter().map(Yaml::value).collect();
         root.add("buckets", Yaml::List(buckets));
+        if !self.slos.is_empty() {
+            root.add("slos", Yaml::List(self.slos.iter().map(slo::slo).collect()));
+        }
         let resolv_conf = self.resolv_conf.to_string_lossy();
         root.add("resolv_conf", Yaml::text(resolv_conf));
         root.maybe("mesh", self.mesh.as_ref().map(mesh::mesh));

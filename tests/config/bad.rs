@@ -21,7 +21,7 @@ use super::{good, parse};
 
 /// `text` gives exactly these mistakes.
 #[track_caller]
-fn refused(text: &str, expected: &[&str]) {
+pub(super) fn refused(text: &str, expected: &[&str]) {
     let mistakes = parse(text).expect_err("the text is bad");
     let start: String = text.chars().take(2000).collect();
     assert_eq!(mistakes, expected, "\n{start}\n");

@@ -26,6 +26,13 @@ modules:
   ztunnel: {ztunnel: {frequency: 5}}
 targets:
 - {name: a, address: 'a:1', module: tcp, frequency: 5}
+slos:
+- name: a
+  objective: 99.9%
+  window: 30d
+  sli: {latency: {threshold: 250ms, frequency: 5}, frequency: 5}
+  select: {frequency: 5}
+  frequency: 5
 ";
 
 #[test]

@@ -2,6 +2,8 @@
 
 #[path = "random/mesh.rs"]
 mod mesh;
+#[path = "random/slos.rs"]
+mod slos;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -412,10 +414,15 @@ fn config() -> BoxedStrategy<Config> {
         (modules, targets, Just(mesh))
     });
     let servers = (option::of(responder()), option::of(controllers()));
-    let parts = (identity, admin, servers, limits, buckets, file(), asked);
+    let measured = buckets.prop_flat_map(|buckets| {
+        let slos = slos::slos(&buckets);
+        (Just(buckets), slos)
+    });
+    let parts = (identity, admin, servers, limits, measured, file(), asked);
     parts
-        .prop_map(|(identity, admin, servers, limits, buckets, resolv_conf, asked)| {
+        .prop_map(|(identity, admin, servers, limits, measured, resolv_conf, asked)| {
             let (responder, controllers) = servers;
+            let (buckets, slos) = measured;
             let (modules, targets, mesh) = asked;
             Config {
                 mesh,
@@ -425,6 +432,7 @@ fn config() -> BoxedStrategy<Config> {
                 responder,
                 limits,
                 buckets,
+                slos,
                 resolv_conf,
                 modules: BTreeMap::from_iter(modules),
                 targets,

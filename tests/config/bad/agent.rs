@@ -8,7 +8,7 @@ fn unknown_keys_suggest_what_was_meant() {
     refused(
         "frequency: 5s",
         &[
-            "1:1: frequency: is not a known key; leave it out; the keys here are node, zone, vantage, admin, responder, limits, buckets, resolv_conf, defaults, mesh, controller, modules and targets",
+            "1:1: frequency: is not a known key; leave it out; the keys here are node, zone, vantage, admin, responder, limits, buckets, slos, resolv_conf, defaults, mesh, controller, modules and targets",
         ],
     );
 }
