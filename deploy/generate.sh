@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Writes what is made from the chart: config/example.yaml, config/controller.yaml, and the generated
-# files of deploy/kustomize. Run it after a change of the chart; deploy/test.sh fails until then.
+# Writes what is made from the chart: config/example.yaml, config/controller.yaml, the rules of the default
+# SLOs, and the generated files of deploy/kustomize. Run it after a change of the chart or of
+# `meshprobe rules`; deploy/test.sh fails until then. MESHPROBE names the binary, target/debug/meshprobe
+# by default.
 #
 # usage: deploy/generate.sh [FOLDER]     FOLDER instead of the project, to compare
 set -euo pipefail
@@ -9,6 +11,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 into=${1:-$(dirname "$here")}
 PATH=$(dirname "$here")/target/tools/bin:$PATH
 chart=$here/helm/meshprobe
+meshprobe=${MESHPROBE:-$(dirname "$here")/target/debug/meshprobe}
+[ -x "$meshprobe" ] || {
+    echo "generate: error: no $meshprobe: run cargo build, or set MESHPROBE" >&2
+    exit 1
+}
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -51,6 +58,17 @@ helm template meshprobe "$chart" --show-only templates/configmaps.yaml >"$scratc
 mkdir -p "$into/config"
 block agent.yaml "$into/config/example.yaml"
 block controller.yaml "$into/config/controller.yaml"
+
+# What Helm cannot make: rules, and the list that they are made of, by which the chart knows whether
+# they are the right ones.
+files=$into/deploy/helm/meshprobe/files
+mkdir -p "$files"
+awk '/^slos:/ { inside = 1; print; next } /^[^ ]/ || /^$/ { inside = 0 } inside' \
+    "$into/config/controller.yaml" >"$files/slos.yaml"
+{
+    echo "# Made by deploy/generate.sh: what \`meshprobe rules\` makes of the default slos."
+    "$meshprobe" rules --config "$into/config/controller.yaml" --only slo
+} >"$files/slo.yaml"
 
 render base namespaces serviceaccounts rbac configmaps agents controller services istio networkpolicies
 render overlays/monitoring monitors prometheusrule dashboard -- \

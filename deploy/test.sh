@@ -73,6 +73,9 @@ controller:
     - { namespace: default, name: mirai-frontend, ports: [80, http], path: /healthz }
     - { namespace: monitoring, selector: "app.kubernetes.io/name=prometheus" }
     - { namespace: shop }
+slos:
+  - { name: shop, description: "what it's for: sales", objective: 0.999, window: 7d, sli: availability, select: { namespace: [shop, "bank*"] }, group_by: [node, namespace] }
+  - { name: quick, objective: "99%", window: calendar_month, sli: { latency: { threshold: 300ms, phase: processing, connection: warm } } }
 authorizationPolicy: { enabled: true }
 podMonitor: { enabled: true, labels: { release: prometheus } }
 prometheusRule:
@@ -157,6 +160,10 @@ done <<'EOF'
 --set-json controller.services=[{"name":"a"}]|/controller/services/0
 --set-json controller.services=[{"namespace":"a","name":"b","selector":"c=d"}]|/controller/services/0
 --set-json controller.services=[{"namespace":"a","name":"b","ports":[70000]}]|/controller/services/0/ports/0
+--set-json slos=[{"name":"a","objective":"100%","window":"30d","sli":"availability"}]|/slos/0/objective
+--set-json slos=[{"name":"a","objective":"99.9%","window":"30","sli":"availability"}]|/slos/0/window
+--set-json slos=[{"name":"a","objective":"99.9%","window":"30d","sli":{"latency":{}}}]|/slos/0/sli
+--set-json slos=[{"name":"a","objective":"99.9%","window":"30d","sli":"availability","select":{"pod":"b"}}]|/slos/0/select
 --set channelKey.value=short|/channelKey/value
 --set channelKey.generate=true,channelKey.existingSecret=a|set one of channelKey.existingSecret and channelKey.generate
 --set prometheusRule.alerts.Mine.enabled=true|Mine
@@ -366,6 +373,17 @@ check "the rules are good ones" promtool check rules "$scratch/rules.yaml"
 check "alerts fire when they should and are silent when not" promtool test rules "$scratch/alerts.yaml"
 check "every alert has a case and values" every_alert_has_a_case_and_values
 check "the values of alerts are obeyed" values_of_alerts_are_obeyed
+rules_of_slos_are_those_of_the_slos() {
+    grep -q 'slo: mesh-peers' "$scratch/rules.yaml" || return
+    rules --set-json 'slos=[{"name":"a","objective":"99.9%","window":"30d","sli":"availability"}]' >"$scratch/other.yaml"
+    ! grep -n 'slo: ' "$scratch/other.yaml" || return
+    rules --set-json 'slos=[{"name":"a","objective":"99.9%","window":"30d","sli":"availability"}]' \
+        --set-json 'prometheusRule.sloGroups=[{"name":"mine","rules":[{"record":"a","expr":"b"}]}]' \
+        --set prometheusRule.runbooks=https://runbooks.example/ >"$scratch/other.yaml"
+    grep -q 'name: mine' "$scratch/other.yaml" && ! grep -n 'slo: mesh-peers' "$scratch/other.yaml" &&
+        grep -q 'runbook_url: https://runbooks.example/MeshprobeCaptureLost.md' "$scratch/other.yaml"
+}
+check "rules of SLOs are those of the SLOs" rules_of_slos_are_those_of_the_slos
 check "metrics of alerts and dashboard are documented" metrics_are_documented
 check "expressions of the dashboard parse" expressions_of_the_dashboard_parse
 check "the plain scrape configuration is a good one" promtool check config "$here/prometheus.yml"

@@ -14,8 +14,24 @@ use crate::incident::{Change, Incident, Incidents, Suspicion};
 use crate::observation::Observation;
 use crate::target::Vantage;
 
-/// What is healthy speaks for so long.
-const LOOK_BACK: Duration = Duration::from_secs(60);
+/// How soon it is known what agents saw.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// What is healthy speaks for so long.
+    pub look_back: Duration,
+    /// An agent of which nothing was told for so long is silent.
+    pub silent: Duration,
+}
+
+impl Pace {
+    /// Agents are asked every few seconds.
+    pub const ASKED: Self =
+        Self { look_back: Duration::from_secs(60), silent: Duration::from_secs(45) };
+    /// Whole minutes are told, each up to two minutes after its beginning.
+    pub const BY_MINUTES: Self =
+        Self { look_back: Duration::from_secs(210), silent: Duration::from_secs(210) };
+}
+
 /// Faults whose first signs are further apart than this are looked at as of different times.
 const TOGETHER: Duration = Duration::from_secs(30);
 /// What is less sure is not said: something else explains as much.
@@ -27,8 +43,6 @@ const SURE: f64 = 0.6;
 const STOOD_SURE: u32 = 2;
 /// How many on what is not: what would tell it from its twin may still be under way.
 const STOOD_UNSURE: u32 = 4;
-/// An agent that told nothing for so long is silent.
-pub const SILENT: Duration = Duration::from_secs(45);
 
 /// What is known of a mesh, from what its agents told.
 #[derive(Debug)]
@@ -38,6 +52,7 @@ pub struct Analyst {
     /// When each agent told something last, by node.
     heard: BTreeMap<String, BTreeMap<Vantage, OffsetDateTime>>,
     began: OffsetDateTime,
+    pace: Pace,
     /// How many conclusions in a row would have named a component, up to the last.
     stood: BTreeMap<String, u32>,
 }
@@ -62,12 +77,13 @@ pub struct Conclusion {
 
 impl Analyst {
     /// One that has heard nothing yet, at `now`.
-    pub fn new(now: OffsetDateTime) -> Self {
+    pub fn new(now: OffsetDateTime, pace: Pace) -> Self {
         Self {
             detector: Detector::default(),
             incidents: Incidents::default(),
             heard: BTreeMap::new(),
             began: now,
+            pace,
             stood: BTreeMap::new(),
         }
     }
@@ -115,7 +131,7 @@ impl Analyst {
             .alarms()
             .filter(|alarm| matches!(alarm.symptom, Symptom::Failing { .. }))
             .collect();
-        let since = present_since(&alarms, now);
+        let since = present_since(&alarms, now - self.pace.look_back);
         let present = self.detector.present(since, now, !alarms.is_empty());
         Sight { present, alarms: alarms.len() }
     }
@@ -135,7 +151,7 @@ impl Analyst {
         });
         // Those whose paths were not asked since then told something all the same.
         let heard = self.heard.values().flat_map(BTreeMap::values);
-        report.agents = heard.filter(|at| now - **at < SILENT).count();
+        report.agents = heard.filter(|at| now - **at < self.pace.silent).count();
         report.broken_paths = sight.alarms;
         let suspicions: Vec<Suspicion> = report.diagnoses.iter().map(suspicion).collect();
         let changes = self.incidents.update(&suspicions, now);
@@ -159,13 +175,13 @@ impl Analyst {
             return true;
         };
         let heard = self.heard.get(node).and_then(|sides| sides.get(&vantage)).copied();
-        now - heard.unwrap_or(self.began) >= SILENT
+        now - heard.unwrap_or(self.began) >= self.pace.silent
     }
 }
 
 /// Since when healthy paths speak of how things are now: since the faults began that came last.
-fn present_since(alarms: &[Alarm], now: OffsetDateTime) -> OffsetDateTime {
-    let earliest = now - LOOK_BACK;
+/// `earliest` at the earliest.
+fn present_since(alarms: &[Alarm], earliest: OffsetDateTime) -> OffsetDateTime {
     let Some(last) = alarms.iter().map(|alarm| alarm.since).max() else { return earliest };
     let mut fresh: Vec<OffsetDateTime> =
         alarms.iter().map(|alarm| alarm.since).filter(|since| last - *since <= TOGETHER).collect();

@@ -11,6 +11,7 @@ mod mesh;
 mod probe;
 mod render;
 mod roles;
+mod rules;
 mod words;
 
 use std::collections::BTreeMap;
@@ -103,6 +104,8 @@ fn dispatch(
         Command::Diagnose(flags) => diagnose::run(&flags, world, out, err),
         Command::Gate(command) => runtime()?.block_on(gate::run(command, world, out, err)),
         Command::Config(command) => config_command::run(command, world, out, err),
+        Command::Rules(flags) => rules::run(&flags, world, out, err),
+        Command::Slo(command) => rules::slo(&command, out, err),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Flags::command(), "meshprobe", &mut script);

@@ -8,34 +8,41 @@ mod mesh;
 mod mistake;
 mod module;
 mod node;
+mod openslo;
 mod origin;
 mod plan;
 mod print;
+mod prometheus;
 mod quantity;
 mod server;
 mod slo;
 mod target;
 mod watch;
+mod yaml;
 
 pub use controller::{
     BudgetsConfig, ChannelConfig, ControllerConfig, GateConfig, IstioConfig, ProbesConfig,
     ServiceChoice, ServiceName, TopologyConfig, WhichServices, parse_controller,
 };
 pub use controllers::{CONTROLLER_NAME, CONTROLLER_PORT, ControllersConfig};
-pub use load::{examine, load, parse, read};
+pub use load::{examine, load, parse, promised, read};
 pub use mesh::{CA, CLUSTER_ID, ISTIOD_NAME, ISTIOD_PORT, MeshConfig, TOKEN, TRUST_DOMAIN};
 pub use mistake::{Mistake, Position, tidy};
 pub use node::MAX_BYTES;
+pub use openslo::import as import_openslo;
 pub use origin::Origins;
 pub use plan::{
     AGENT_HEADER, CONTROLLERS_HEADER, MAX_CONTROLLERS, MAX_PLAN_BYTES, PLAN_HEADER, PlanDocument,
     parse_plan, print_revision,
 };
+pub use print::slos as print_slos;
+pub use prometheus::{EvidenceSource, PrometheusConfig, SourceChoice, is_plain};
 pub use quantity::{parse_duration, parse_size, print_duration, print_size};
 pub use server::{DEFAULT_BUCKETS, is_label};
 pub use slo::MAX_SLOS;
 pub use target::MAX_TARGETS;
 pub use watch::Watch;
+pub(crate) use yaml::Yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -14,10 +14,12 @@ mod each_peer;
 mod flows;
 mod gate;
 mod machines;
+mod page;
 mod planner;
 mod rekey;
 mod revisions;
 mod roster;
+mod scraped;
 mod settings;
 mod sighting;
 pub mod view;
@@ -34,9 +36,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::analysis::Pace;
 use crate::channel::{Bounds, Key, Listener};
 use crate::cluster::{Finding, ObjectRef};
-use crate::config::{self, ControllerConfig, Mistake};
+use crate::config::{self, ControllerConfig, Mistake, SourceChoice};
 use crate::discovery::events::{Count, Events};
 use crate::discovery::lease::{self, Election};
 use crate::discovery::{self, Access, Client, Snapshot, Watches};
@@ -94,6 +97,7 @@ impl Controller {
                 "channel.key is not stated: whoever reaches the channel can speak on it"
             );
         }
+        let scraped = scraped::source(config)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let at = config.listen;
         let listener = TcpListener::bind(at).await;
@@ -121,7 +125,10 @@ impl Controller {
             watches: following.watches,
             roster,
             evidence: Arc::default(),
-            analysis: analyse::Analysis::new(),
+            analysis: analyse::Analysis::new(match &scraped {
+                None => Pace::ASKED,
+                Some(_) => Pace::BY_MINUTES,
+            }),
             announcements,
             flows: flows::Told::default(),
             gate: gate::Gate::new(config),
@@ -136,8 +143,14 @@ impl Controller {
             tasks.spawn(rekey::run(path, key, channel.lock(), stop.clone()));
         }
         tasks.spawn(channel.run(Desk::new(Arc::clone(&shared)), stop.clone()));
-        let collecting = (Arc::clone(&shared), peers.0.clone());
-        tasks.spawn(collect::run(collecting.0, collecting.1, tasks.clone(), stop.clone()));
+        let hearing = Arc::clone(&shared);
+        match scraped {
+            Some(prometheus) => tasks.spawn(scraped::run(hearing, prometheus, stop.clone())),
+            None => {
+                let collect = collect::run(hearing, peers.0.clone(), tasks.clone(), stop.clone());
+                tasks.spawn(collect)
+            }
+        };
         let counting = (Arc::clone(&shared), peers.0.clone());
         tasks.spawn(flows::run(counting.0, counting.1, tasks.clone(), stop.clone()));
         tasks.spawn(analyse::run(Arc::clone(&shared), stop.clone()));
@@ -209,14 +222,19 @@ async fn ended(part: &str, task: tokio::task::JoinHandle<()>, stop: Cancellation
     }
 }
 
-/// Runs the controller that the file at `path` describes until `stop`.
+/// Runs the controller that the file at `path` describes until `stop`; `chosen` stands before what
+/// it says of the same.
 pub async fn run(
     path: PathBuf,
     variables: BTreeMap<String, String>,
+    chosen: Option<SourceChoice>,
     access: Access,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let config = load(&path, &variables).map_err(|mistakes| named(&path, &mistakes))?;
+    let mut config = load(&path, &variables).map_err(|mistakes| named(&path, &mistakes))?;
+    if let Some(chosen) = chosen {
+        chosen.apply(&mut config)?;
+    }
     let client = discovery::client(&access).await?;
     let controller = Controller::start(&config, &client).await?;
     tracing::info!(api = %controller.api_addr(), channel = %controller.channel_addr(), "watching");

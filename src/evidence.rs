@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::observation::Observation;
+use crate::observation::{Expected, Observation, Verdicts};
 use crate::target::Vantage;
 use book::Book;
 use path::Paths;
@@ -55,6 +55,40 @@ pub struct Held {
     pub different: usize,
     /// Bytes of their windows.
     pub bytes: usize,
+}
+
+/// The newest window of a path in which an attempt ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Newest<'a> {
+    /// The target's name within its agent's plan.
+    pub name: &'a str,
+    /// What it is an observation of.
+    pub target: &'a str,
+    /// Node of the far end.
+    pub destination_node: Option<&'a str>,
+    /// What had to come back.
+    pub expect: Expected,
+    /// Its attempts by verdict.
+    pub verdicts: Verdicts,
+    /// When it ended, or will.
+    pub ended_at: OffsetDateTime,
+    /// How long after the one before it began; `None` for the first.
+    pub rhythm: Option<Duration>,
+}
+
+impl<'a> Newest<'a> {
+    /// That of a path of which nothing but `observation` is known.
+    pub fn of(observation: &'a Observation) -> Self {
+        Self {
+            name: observation.name(),
+            target: &observation.target,
+            destination_node: observation.destination_node.as_deref(),
+            expect: observation.expect,
+            verdicts: observation.verdicts,
+            ended_at: observation.window_end(),
+            rhythm: None,
+        }
+    }
 }
 
 /// What was told in the last few minutes.
@@ -134,6 +168,30 @@ impl Evidence {
         let latest =
             |book: Arc<Mutex<Book>>| book.lock().expect("no panic while held").latest(source);
         book.map(latest).unwrap_or_default()
+    }
+
+    /// Gives the newest window with an attempt of each path of each source to `each`.
+    pub fn newest(&self, mut each: impl FnMut(&Source, &Newest<'_>)) {
+        for (source, book) in self.all() {
+            book.lock().expect("no panic while held").newest(|newest| each(&source, newest));
+        }
+    }
+
+    /// The last `most` windows of each path that `source` asks, or of that called `name`, however
+    /// old they are.
+    pub fn lately(&self, source: &Source, name: Option<&str>, most: usize) -> Vec<Observation> {
+        let book = self.sources.lock().expect("no panic while held").get(source).map(Arc::clone);
+        let mut all = Vec::new();
+        if let Some(book) = book {
+            let book = book.lock().expect("no panic while held");
+            book.lately(source, name, most, |observation| all.push(observation));
+        }
+        all
+    }
+
+    /// Everybody who was heard.
+    pub fn sources(&self) -> Vec<Source> {
+        self.sources.lock().expect("no panic while held").keys().cloned().collect()
     }
 
     /// Every path with all its windows that ended at `since` or later as one: from the start of

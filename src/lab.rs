@@ -40,7 +40,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempt;
 use crate::flow::FleetFlows;
-use crate::gate::answer::Ask;
 use api::Question;
 pub use blame::{blame, replica_name};
 use board::{Board, Finding, Totals};
@@ -203,24 +202,33 @@ async fn listen(
     Ok((api::serve(listener, mesh.tasks(), stop.child_token()), Some(at)))
 }
 
-/// The answer to a question, in JSON.
+/// Answers a question.
 fn answer(
-    ask: &api::Ask,
+    question: Question,
     mesh: &Mesh,
     there: &[Fault],
     diagnosing: &Diagnosing,
     seen: &gate::Seen,
-) -> String {
-    match ask {
-        api::Ask::Diagnoses => serde_json::to_string(diagnosing.report()),
-        api::Ask::Flows => serde_json::to_string(&mesh.flows()),
-        api::Ask::Gate(query) => {
-            let asked = Ask::read(query, gate::SETTINGS).map_err(|problem| problem.to_string());
-            let judged = asked.map(|ask| gate::judge(&ask, mesh, there, seen));
-            return crate::gate::answer::json(&judged);
+) {
+    let json = |told: serde_json::Result<String>| told.expect("text keys and finite numbers");
+    // Who asked may be gone.
+    match question {
+        Question::Diagnoses(to) => {
+            let _ = to.send(json(serde_json::to_string(diagnosing.report())));
+        }
+        Question::Flows(to) => {
+            let _ = to.send(json(serde_json::to_string(&mesh.flows())));
+        }
+        Question::Gate(ask, to) => {
+            let _ = to.send(gate::judge(&ask, mesh, there, seen));
+        }
+        Question::Known(to) => {
+            let _ = to.send(picture::known(mesh, diagnosing, seen));
+        }
+        Question::Attempts(whose, to) => {
+            let _ = to.send(seen.attempts(&whose));
         }
     }
-    .expect("reports have text keys and finite numbers")
 }
 
 async fn watch(
@@ -264,10 +272,7 @@ async fn watch(
                 let change = board.note(cell, &attempt, at, took);
                 screen.note(&cell, &attempt, change, out)?;
             }
-            Some((ask, answering)) = asked.recv() => {
-                // Who asked may be gone.
-                let _ = answering.send(answer(&ask, mesh, &there, diagnosing, seen));
-            }
+            Some(question) = asked.recv() => answer(question, mesh, &there, diagnosing, seen),
             _ = looks.tick() => {
                 let changes = diagnosing.conclude(began.elapsed());
                 screen.diagnose(diagnosing.report(), &changes, out)?;

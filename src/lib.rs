@@ -2,9 +2,9 @@
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
 //! attempt schedule spec cluster topology digest observation flow slo`), edges (`config net tls
-//! istiod channel drain telemetry`), capabilities (`probe identity discovery metrics responder window
-//! promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis gate`),
-//! roles (`agent controller lab`), and `cli`.
+//! istiod channel drain telemetry`), capabilities (`probe identity discovery metrics responder
+//! window promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis gate
+//! rules`), roles (`agent controller lab`, and the `page` that the last two serve), and `cli`.
 
 pub mod agent;
 pub mod analysis;
@@ -34,10 +34,12 @@ pub mod metrics;
 pub mod net;
 pub mod observation;
 pub mod outcome;
+pub mod page;
 pub mod plan;
 pub mod probe;
 pub mod promql;
 pub mod responder;
+pub mod rules;
 pub mod runner;
 pub mod schedule;
 pub mod slo;

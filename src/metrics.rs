@@ -162,6 +162,7 @@ impl Metrics {
         if let Some(tls) = &attempt.facts.tls {
             if let Some(leaf) = tls.chain.first() {
                 series.not_after(registry, "leaf").set(unix_seconds(leaf.not_after));
+                series.not_before(registry).set(unix_seconds(leaf.not_before));
             }
             if let Some(earliest) = tls.not_after {
                 series.not_after(registry, "earliest").set(unix_seconds(earliest));

@@ -21,6 +21,7 @@ mod apiserver {
     mod pki;
     mod plugin;
     mod rights;
+    mod scraped;
     mod seed;
     mod standing;
     #[path = "../real/support.rs"]

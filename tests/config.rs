@@ -8,6 +8,8 @@ mod controller_file;
 mod docs;
 #[path = "config/good.rs"]
 mod good;
+#[path = "config/openslo.rs"]
+mod openslo;
 #[path = "config/random.rs"]
 mod random;
 #[path = "config/slos.rs"]

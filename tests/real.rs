@@ -1,4 +1,5 @@
-//! The same probes against servers that others wrote: CoreDNS, Envoy, nginx, Prometheus.
+//! The same probes against servers that others wrote: CoreDNS, Envoy, nginx, Prometheus; and the
+//! page in Chromium.
 //!
 //! Needs the tools that `make tools` installs, so only `make test` and `cargo test --test real`
 //! run it.
@@ -8,6 +9,8 @@ mod real {
     mod envoy;
     mod hbone_client;
     mod nginx;
+    #[cfg(feature = "lab")]
+    mod page;
     mod pki;
     mod prometheus;
     #[path = "../ztunnel/support.rs"]

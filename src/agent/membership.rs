@@ -62,8 +62,9 @@ async fn tell(mut status: watch::Receiver<Status>, metrics: Arc<Metrics>) {
     loop {
         let Status { roots, certificate, renewals, failed_renewals, .. } =
             status.borrow_and_update().clone();
-        let end = certificate.and_then(|certificate| certificate.not_after);
-        metrics.identity(roots, end, [renewals, failed_renewals]);
+        let validity = certificate
+            .map_or([None, None], |certificate| [certificate.not_before, certificate.not_after]);
+        metrics.identity(roots, validity, [renewals, failed_renewals]);
         if status.changed().await.is_err() {
             return;
         }

@@ -89,7 +89,7 @@ fn named(conclusion: &Conclusion) -> Vec<String> {
 
 #[test]
 fn a_fault_is_named_after_three_rounds_and_its_incident_ends_when_it_does() {
-    let (mut analyst, topology) = (Analyst::new(START), topology());
+    let (mut analyst, topology) = (Analyst::new(START, Pace::ASKED), topology());
     for second in (0..60).step_by(5) {
         round(&mut analyst, second, None);
         assert_eq!(named(&analyst.conclude(&topology, at(second + 1))), [""; 0]);
@@ -115,7 +115,7 @@ fn a_fault_is_named_after_three_rounds_and_its_incident_ends_when_it_does() {
 
 #[test]
 fn a_stray_failure_accuses_nobody() {
-    let (mut analyst, topology) = (Analyst::new(START), topology());
+    let (mut analyst, topology) = (Analyst::new(START, Pace::ASKED), topology());
     for second in (0..60).step_by(5) {
         round(&mut analyst, second, None);
     }
@@ -130,7 +130,7 @@ fn a_stray_failure_accuses_nobody() {
 
 #[test]
 fn an_agent_is_silent_when_it_was_not_heard_and_not_when_it_was_not_asked() {
-    let (mut analyst, topology) = (Analyst::new(START), topology());
+    let (mut analyst, topology) = (Analyst::new(START, Pace::ASKED), topology());
     round(&mut analyst, 0, None);
     for second in (5..80).step_by(5) {
         for source in 1..NODES {

@@ -3,6 +3,7 @@
 mod diagnose;
 mod gate;
 mod mesh;
+mod rules;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,12 +12,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::bytes::Regex;
 
 use crate::cli::words::{self, Header};
+use crate::config::SourceChoice;
 use crate::expectation::{Expectation, StatusSet};
 use crate::spec::{HttpVersion, Qtype, TlsVersion, Transport};
 use crate::target::{Endpoint, Vantage};
 pub(crate) use diagnose::{DiagnoseFlags, DiagnoseOutput};
 pub(crate) use gate::{GateCommand, GateOutput, StrictFlags};
 pub(crate) use mesh::{CaptureFlags, HboneFlags, IstiodFlags, MeshFlags, MtuFlags, ZtunnelFlags};
+pub(crate) use rules::{Part, RulesFlags, RulesOutput, SloCommand};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -65,6 +68,11 @@ pub(crate) enum Command {
     /// Check or print a configuration; never touches the network.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print rules for Prometheus: what to record, when to alert, for the SLOs of a configuration.
+    Rules(RulesFlags),
+    /// Work with SLOs of others.
+    #[command(subcommand)]
+    Slo(SloCommand),
     /// A small mesh on loopback: see the prober work without a cluster.
     #[cfg(feature = "lab")]
     Lab(LabFlags),
@@ -390,6 +398,10 @@ pub(crate) struct ControllerRoleFlags {
     /// The configuration to run; it is read once.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+    /// From whom it hears what agents saw: agents, or prometheus[=URL], which scrapes them and runs
+    /// the chart's recording rules; stands before `source` of the configuration.
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) source: Option<SourceChoice>,
     /// A kubeconfig; without it the ServiceAccount of the pod is used.
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,

@@ -29,7 +29,7 @@ pub(crate) fn controller(
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let run = runtime.block_on(async {
         let stop = drain::on_signal()?;
-        controller::run(flags.config, world.environment.clone(), access, stop).await
+        controller::run(flags.config, world.environment.clone(), flags.source, access, stop).await
     });
     run.map(|()| Exit::Met)
 }

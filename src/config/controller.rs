@@ -10,6 +10,7 @@ use crate::config::decode::{Book, Field};
 use crate::config::mesh::{checked, is_name, trust_domain};
 use crate::config::mistake::Mistake;
 use crate::config::node::{MAX_BYTES, Node};
+use crate::config::prometheus::{self, EvidenceSource, PrometheusConfig};
 use crate::config::server::{listen, set};
 use crate::config::slo;
 use crate::slo::Slo;
@@ -46,6 +47,10 @@ pub struct ControllerConfig {
     pub gate: GateConfig,
     /// What is promised, as agents have it too.
     pub slos: Vec<Slo>,
+    /// Where a Prometheus is that scrapes the agents.
+    pub prometheus: Option<PrometheusConfig>,
+    /// From whom it hears what agents saw.
+    pub source: EvidenceSource,
     /// Who this controller is, when its environment says so; without it no Events are written.
     pub pod: Option<ServiceName>,
     /// Its pod's `metadata.uid`: Events about no object of their own are shown with it.
@@ -193,6 +198,8 @@ impl Default for ControllerConfig {
                 namespaces: Vec::new(),
             },
             slos: Vec::new(),
+            prometheus: None,
+            source: EvidenceSource::default(),
             pod: None,
             pod_uid: None,
         }
@@ -255,6 +262,7 @@ fn decode(root: &Field<'_>, environment: &BTreeMap<String, String>) -> Controlle
     }
     let (_, bounds) = slo::bounds(fields.take("buckets").as_ref());
     config.slos = slo::slos(fields.take("slos").as_ref(), &bounds);
+    (config.prometheus, config.source) = prometheus::decode(&mut fields);
     fields.finish();
     let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
     config.pod = variable("MESHPROBE_POD_NAMESPACE")

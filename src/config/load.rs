@@ -10,9 +10,10 @@ use crate::config::decode::{Book, Entry, Field, Fields};
 use crate::config::mesh::{Given, mesh};
 use crate::config::mistake::Mistake;
 use crate::config::module::module;
-use crate::config::node::{MAX_BYTES, Node};
+use crate::config::node::{MAX_BYTES, Node, Value};
 use crate::config::target::{Defaults, Questions, defaults, targets};
-use crate::config::{Config, Origins, server, slo};
+use crate::config::{Config, Origins, parse_controller, server, slo};
+use crate::slo::Slo;
 use crate::spec::{Module, TargetSpec};
 use crate::target::TargetName;
 
@@ -71,6 +72,38 @@ pub(super) fn utf8(bytes: Vec<u8>) -> io::Result<String> {
         let problem = format!("not UTF-8, from byte {at} on");
         io::Error::new(io::ErrorKind::InvalidData, problem)
     })
+}
+
+/// What is promised by the configuration in `text`, an agent's or a controller's: each is read as
+/// strictly as by whom it is for. One that has only what both have is read as an agent's.
+pub fn promised(
+    text: &str,
+    environment: &BTreeMap<String, String>,
+) -> Result<Vec<Slo>, Vec<Mistake>> {
+    const OF_CONTROLLERS: [&str; 11] = [
+        "prometheus",
+        "source",
+        "listen",
+        "channel",
+        "namespaces",
+        "istio",
+        "coredns",
+        "cluster_domain",
+        "services",
+        "topology",
+        "budgets",
+    ];
+    let root = Node::read(text, MAX_BYTES).map_err(|mistake| vec![mistake])?;
+    let keys = match &root.value {
+        Value::Map(entries) => entries.as_slice(),
+        _ => &[],
+    };
+    let of_controller =
+        |(key, _): &(Node, Node)| key.as_text().is_some_and(|key| OF_CONTROLLERS.contains(&key));
+    match keys.iter().any(of_controller) {
+        true => parse_controller(text, environment).map(|config| config.slos),
+        false => parse(text, environment).map(|config| config.slos),
+    }
 }
 
 /// [`read`], then [`parse`].

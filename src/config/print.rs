@@ -3,16 +3,16 @@
 mod controllers;
 mod mesh;
 mod slo;
-mod yaml;
 
 use http::HeaderName;
-use yaml::Yaml;
 
 use crate::config::module::{HTTP_VERSIONS, IP_PREFERENCES, TLS_VERSIONS, TRANSPORTS};
 use crate::config::quantity::{print_duration, print_size};
 use crate::config::target::VIAS;
+use crate::config::yaml::Yaml;
 use crate::config::{AdminConfig, Config, ResponderConfig};
 use crate::failure::Phase;
+use crate::slo::Slo;
 use crate::spec::{
     Ask, DnsModule, HoldModule, HttpModule, IpPreference, Module, ModuleKind, OwnCertificate,
     Roots, Search, TargetSpec, TcpModule, Timeouts, TlsModule, TlsSettings, Verify,
@@ -52,6 +52,13 @@ impl Config {
     }
 }
 
+/// The list `slos` as it stands in a configuration.
+pub fn slos(slos: &[Slo]) -> String {
+    let mut root = Map::default();
+    root.add("slos", Yaml::List(slos.iter().map(slo::slo).collect()));
+    root.done().document()
+}
+
 /// The entries of a map, in the order in which they are added.
 #[derive(Default)]
 struct Map(Vec<(String, Yaml)>);
@@ -75,7 +82,7 @@ impl Map {
 fn key(text: &str) -> String {
     match Yaml::text(text) {
         Yaml::Plain(plain) => plain,
-        Yaml::List(_) | Yaml::Map(_) => unreachable!("text is a scalar"),
+        Yaml::Block(_) | Yaml::List(_) | Yaml::Map(_) => unreachable!("text is a scalar"),
     }
 }
 

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::analysis::{Analyst, Conclusion};
+use crate::analysis::{Analyst, Conclusion, Pace};
 use crate::cluster::{Cluster, ControlPlane, Enrolment};
 use crate::controller::Shared;
 use crate::controller::roster::Seat;
@@ -44,12 +44,12 @@ pub struct Diagnoses {
 #[derive(Debug)]
 pub(super) struct Analysis {
     analyst: Mutex<Analyst>,
-    latest: Mutex<Arc<Diagnoses>>,
+    latest: Mutex<(Option<OffsetDateTime>, Arc<Diagnoses>)>,
 }
 
 impl Analysis {
-    pub(super) fn new() -> Self {
-        let analyst = Mutex::new(Analyst::new(OffsetDateTime::now_utc()));
+    pub(super) fn new(pace: Pace) -> Self {
+        let analyst = Mutex::new(Analyst::new(OffsetDateTime::now_utc(), pace));
         Self { analyst, latest: Mutex::default() }
     }
 
@@ -65,7 +65,12 @@ impl Analysis {
 
     /// What was concluded last.
     pub(super) fn latest(&self) -> Arc<Diagnoses> {
-        Arc::clone(&self.latest.lock().expect("no panic while held"))
+        self.concluded().1
+    }
+
+    /// The same, and when that was; `None` before the first time.
+    pub(super) fn concluded(&self) -> (Option<OffsetDateTime>, Arc<Diagnoses>) {
+        self.latest.lock().expect("no panic while held").clone()
     }
 
     fn conclude(&self, topology: &Topology) -> Conclusion {
@@ -81,7 +86,7 @@ impl Analysis {
             open: analyst.open(),
             closed: analyst.closed(),
         };
-        *self.latest.lock().expect("no panic while held") = Arc::new(latest);
+        *self.latest.lock().expect("no panic while held") = (Some(now), Arc::new(latest));
         conclusion
     }
 }
@@ -125,7 +130,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 }
 
 /// What diagnosis needs to know of `cluster`.
-fn described(cluster: &Cluster) -> Topology {
+pub(super) fn described(cluster: &Cluster) -> Topology {
     let pods = |plane: &ControlPlane| {
         plane.replicas.keys().map(|pod| Pod { pod: pod.clone(), node: None }).collect()
     };

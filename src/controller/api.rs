@@ -1,5 +1,5 @@
-//! The controller's HTTP API: what it knows of the fleet, what is wrong, the gate, plans, metrics,
-//! health.
+//! The controller's HTTP API: the page, what it knows of the fleet, what is wrong, the gate, plans,
+//! metrics, health.
 //!
 //! Read-only, GET and HEAD only. Ready says that plans can be served, and nothing of the mesh.
 
@@ -19,14 +19,16 @@ use url::form_urlencoded;
 
 use crate::channel::{Meter, Peers};
 use crate::controller::machines::hook;
+use crate::controller::page::Told;
 use crate::controller::{API_CONNECTIONS, Shared};
 use crate::metrics::FleetState;
 use crate::net::http::serve as serve_http;
+use crate::page::{PageBody, Pages};
 use crate::target::Vantage;
 
 pub(super) type Reply = Response<Full<Bytes>>;
 
-const INDEX: &str = "meshprobe controller\n\n/v1/nodes\n/v1/nodes/NAME\n\
+const INDEX: &str = "meshprobe controller\n\n/\n/v1/nodes\n/v1/nodes/NAME\n\
                      /v1/diagnoses\n/v1/flows?namespace=\n/v1/gate/strict?namespace=\n\
                      /v1/flagger/confirm-rollout\n/v1/flagger/pre-rollout\n\
                      /v1/flagger/rollback\n/v1/plan?node=&vantage=&pod=\n/metrics\n/livez\n/readyz\n";
@@ -42,9 +44,19 @@ pub(super) async fn serve(
     tasks: TaskTracker,
 ) {
     let channel = Arc::new(channel);
+    let pages = Arc::new(Pages::new(Told(Arc::clone(&shared)), tasks.clone(), stop.clone()));
     let answer = move |request: Request<Incoming>| {
-        let (shared, channel) = (Arc::clone(&shared), Arc::clone(&channel));
-        async move { shared.answer(request, &channel).await }
+        let (shared, channel, pages) =
+            (Arc::clone(&shared), Arc::clone(&channel), Arc::clone(&pages));
+        async move {
+            if [Method::GET, Method::HEAD].contains(request.method())
+                && request.body().is_end_stream()
+                && let Some(page) = pages.answer(request.uri()).await
+            {
+                return page;
+            }
+            shared.answer(request, &channel).await.map(PageBody::from)
+        }
     };
     serve_http(listener, API_CONNECTIONS, answer, stop, tasks).await;
 }
@@ -79,7 +91,7 @@ impl Shared {
             return reply(StatusCode::PAYLOAD_TOO_LARGE, PLAIN, "nothing here takes a body\n");
         }
         match request.uri().path() {
-            "/" => reply(StatusCode::OK, PLAIN, INDEX),
+            "/v1" => reply(StatusCode::OK, PLAIN, INDEX),
             "/livez" => reply(StatusCode::OK, PLAIN, "ok\n"),
             "/readyz" => self.ready(),
             "/metrics" => self.scrape(channel),

@@ -175,7 +175,7 @@ impl Shared {
     }
 
     /// Forgets agents that the cluster has no more, and what is told no more.
-    fn forget(&self) {
+    pub(super) fn forget(&self) {
         let sources = self.sources();
         let stays = |source: &Source| sources.as_ref().is_none_or(|all| all.contains(source));
         self.evidence.retain(stays, OffsetDateTime::now_utc());

@@ -228,7 +228,8 @@ impl Shared {
         Report { change, ..gate::judge(&evidence) }
     }
 
-    fn standing(&self, agent: &Agent) -> Standing {
+    /// How `agent` is linked to this controller.
+    pub(super) fn standing(&self, agent: &Agent) -> Standing {
         let seat = Seat {
             node: agent.pod.node.clone(),
             vantage: agent.vantage,

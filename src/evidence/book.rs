@@ -1,13 +1,14 @@
 //! What one agent told: its paths and their windows.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
 use crate::digest::Digest;
-use crate::evidence::Source;
 use crate::evidence::path::{Named, Path, Paths};
 use crate::evidence::ring::{Ring, Slice};
+use crate::evidence::{Newest, Source};
 use crate::observation::{Latency, Observation, Verdicts};
 
 /// Paths of one agent that are kept: as many targets as a configuration may have.
@@ -174,6 +175,45 @@ impl Book {
             Some(self.observation(source, path, slice, path.window_seconds.into()))
         });
         last.collect()
+    }
+
+    /// Gives the newest window with an attempt of each path that the agent asks.
+    pub(super) fn newest(&self, mut each: impl FnMut(&Newest<'_>)) {
+        for (Named(path), kept) in self.rings.iter().filter(|(_, kept)| !kept.left) {
+            let Some((slice, before)) = kept.ring.newest() else { continue };
+            let end = i64::from(slice.start) + i64::from(path.window_seconds) - self.ahead;
+            each(&Newest {
+                name: &path.name,
+                target: &path.target,
+                destination_node: path.destination_node.as_deref(),
+                expect: path.expect,
+                verdicts: slice.verdicts,
+                ended_at: OffsetDateTime::from_unix_timestamp(end)
+                    .unwrap_or(OffsetDateTime::UNIX_EPOCH),
+                rhythm: before.map(|before| Duration::from_secs((slice.start - before).into())),
+            });
+        }
+    }
+
+    /// Gives the last `most` windows of each path that the agent asks, or of that called `name`,
+    /// however old they are.
+    pub(super) fn lately(
+        &self,
+        source: &Source,
+        name: Option<&str>,
+        most: usize,
+        mut each: impl FnMut(Observation),
+    ) {
+        let wanted = self
+            .rings
+            .iter()
+            .filter(|(named, kept)| !kept.left && name.is_none_or(|name| *named.0.name == *name));
+        for (Named(path), kept) in wanted {
+            let slices: Vec<Slice> = kept.ring.since(0).collect();
+            for slice in slices.into_iter().rev().take(most).rev() {
+                each(self.observation(source, path, slice, path.window_seconds.into()));
+            }
+        }
     }
 
     /// Gives each path's windows that ended at `since` or later as one.

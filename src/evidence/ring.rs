@@ -73,6 +73,17 @@ impl Ring {
         self.places().last().map(|(_, place)| read(&self.0[place]))
     }
 
+    /// The newest window in which an attempt ended, and when the one before it started.
+    pub(super) fn newest(&self) -> Option<(Slice, Option<u32>)> {
+        let places: Vec<(u32, Range<usize>)> = self.places().collect();
+        let mut windows = places.iter().enumerate().rev();
+        windows.find_map(|(at, (_, place))| {
+            let slice = read(&self.0[place.clone()]);
+            let before = at.checked_sub(1).map(|before| places[before].0);
+            (slice.verdicts.total() > 0).then_some((slice, before))
+        })
+    }
+
     /// What it takes, bytes.
     pub(super) fn bytes(&self) -> usize {
         self.0.capacity()

@@ -204,3 +204,27 @@ proptest! {
         prop_assert_eq!(counts(&evidence.observations(at(-10))), counts(&told(200)));
     }
 }
+
+#[test]
+fn the_newest_window_is_the_last_in_which_an_attempt_ended() {
+    let evidence = Evidence::default();
+    let told = [window("a", 0, 2, 0), window("a", 60, 0, 1), window("a", 120, 0, 0)];
+    evidence.hear(&source("n"), all(&told), at(121));
+    let mut seen = Vec::new();
+    evidence.newest(|from, it| {
+        seen.push((from.node.clone(), it.name.to_owned(), it.verdicts.violated, it.rhythm));
+    });
+    let rhythm = Some(Patience::from_secs(60));
+    assert_eq!(seen, [("n".to_owned(), "a".to_owned(), 1, rhythm)]);
+}
+
+#[test]
+fn the_last_windows_of_one_target_are_told_oldest_first_and_no_others() {
+    let evidence = Evidence::default();
+    let told = [window("a", 0, 1, 0), window("a", 10, 2, 0), window("a", 20, 3, 0)];
+    evidence.hear(&source("n"), all(&[&told[..], &[window("b", 0, 9, 0)]].concat()), at(21));
+    let lately = evidence.lately(&source("n"), Some("a"), 2);
+    assert_eq!(counts(&lately), [(10, 2, 0), (20, 3, 0)]);
+    assert_eq!(evidence.lately(&source("n"), None, 1).len(), 2);
+    assert_eq!(evidence.lately(&source("m"), None, 1), []);
+}

@@ -1,37 +1,55 @@
-//! What a controller would answer of this mesh: `/v1/diagnoses`, `/v1/flows`, `/v1/gate/strict`.
+//! What a controller would answer of this mesh: its page, `/v1/diagnoses`, `/v1/flows`,
+//! `/v1/gate/strict`.
 //!
 //! Each question goes to the task that hears the lab, so that nothing is shared.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::gate::answer::Ask;
+use crate::gate::{Report, Scope};
+use crate::lab::gate::SETTINGS;
 use crate::net::http::serve as serve_http;
+use crate::observation::Observation;
+use crate::page::{Known, PageBody, Pages, Past, Source, Whose};
 
-/// Connections at once.
-const CONNECTIONS: u32 = 16;
+/// Connections at once: a browser takes a few for each page that it shows.
+const CONNECTIONS: u32 = 64;
 /// Questions that wait.
-const WAITING: usize = 16;
+const WAITING: usize = 64;
+const INDEX: &str = "meshprobe lab\n\n/\n/v1/diagnoses\n/v1/flows\n/v1/gate/strict?namespace=\n";
 
-/// What is asked.
+/// What is asked, and where the answer goes.
 #[derive(Debug)]
-pub(super) enum Ask {
-    /// What is broken.
-    Diagnoses,
-    /// Who calls whom without mTLS.
-    Flows,
-    /// Whether STRICT is safe, by the query of the request.
-    Gate(String),
+pub(super) enum Question {
+    /// What is broken, in JSON.
+    Diagnoses(oneshot::Sender<String>),
+    /// Who calls whom without mTLS, in JSON.
+    Flows(oneshot::Sender<String>),
+    /// Whether STRICT is safe.
+    Gate(Ask, oneshot::Sender<Report>),
+    /// What a page is made from.
+    Known(oneshot::Sender<Known>),
+    /// The last attempts of some paths, each as a window of its own.
+    Attempts(Whose, oneshot::Sender<Vec<Observation>>),
 }
 
-/// A question, and where its answer in JSON goes.
-pub(super) type Question = (Ask, oneshot::Sender<String>);
+/// Whom questions are put to.
+#[derive(Debug, Clone)]
+struct Lab(mpsc::Sender<Question>);
+
+/// Why there is no answer.
+const ENDING: &str = "the lab is ending";
 
 /// Serves until `stop`; questions come out of the receiver.
 pub(super) fn serve(
@@ -40,9 +58,11 @@ pub(super) fn serve(
     stop: CancellationToken,
 ) -> mpsc::Receiver<Question> {
     let (asking, asked) = mpsc::channel(WAITING);
+    let lab = Lab(asking);
+    let pages = Arc::new(Pages::new(lab.clone(), tasks.clone(), stop.clone()));
     let answer = move |request: Request<Incoming>| {
-        let asking = asking.clone();
-        async move { answered(&request, asking).await }
+        let (lab, pages) = (lab.clone(), Arc::clone(&pages));
+        async move { answered(&request, &lab, &pages).await }
     };
     tasks.spawn(serve_http(listener, CONNECTIONS, answer, stop, tasks.clone()));
     asked
@@ -50,32 +70,73 @@ pub(super) fn serve(
 
 async fn answered(
     request: &Request<Incoming>,
-    asking: mpsc::Sender<Question>,
-) -> Response<Full<Bytes>> {
-    let ask = match request.uri().path() {
-        "/v1/diagnoses" => Ask::Diagnoses,
-        "/v1/flows" => Ask::Flows,
-        "/v1/gate/strict" => Ask::Gate(request.uri().query().unwrap_or_default().to_owned()),
-        path => return reply(StatusCode::NOT_FOUND, format!("{path}: nothing is here\n")),
-    };
+    lab: &Lab,
+    pages: &Arc<Pages<Lab>>,
+) -> Response<PageBody> {
     if request.method() != Method::GET {
         return reply(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
     }
-    let (answering, answer) = oneshot::channel();
-    let asked = asking.send((ask, answering)).await;
-    match (asked, answer.await) {
-        (Ok(()), Ok(json)) => {
-            let mut reply = reply(StatusCode::OK, json);
-            let kind = "application/json".parse().expect("a valid value");
-            reply.headers_mut().insert(CONTENT_TYPE, kind);
-            reply
+    if let Some(page) = pages.answer(request.uri()).await {
+        return page;
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let json = match request.uri().path() {
+        "/v1" => return reply(StatusCode::OK, INDEX.to_owned()),
+        "/v1/diagnoses" => lab.ask(Question::Diagnoses).await,
+        "/v1/flows" => lab.ask(Question::Flows).await,
+        "/v1/gate/strict" => {
+            let asked = Ask::read(query, SETTINGS).map_err(|problem| problem.to_string());
+            let judged = match asked {
+                Ok(ask) => lab
+                    .ask(|answering| Question::Gate(ask, answering))
+                    .await
+                    .ok_or(ENDING.to_owned()),
+                Err(problem) => Err(problem),
+            };
+            Some(crate::gate::answer::json(&judged))
         }
-        _ => reply(StatusCode::SERVICE_UNAVAILABLE, "the lab is ending\n".to_owned()),
+        path => return reply(StatusCode::NOT_FOUND, format!("{path}: nothing is here\n")),
+    };
+    let Some(json) = json else {
+        return reply(StatusCode::SERVICE_UNAVAILABLE, format!("{ENDING}\n"));
+    };
+    let mut reply = reply(StatusCode::OK, json);
+    let kind = "application/json".parse().expect("a valid value");
+    reply.headers_mut().insert(CONTENT_TYPE, kind);
+    reply
+}
+
+impl Lab {
+    /// The answer to a question; `None` while the lab is ending.
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Option<T> {
+        let (answering, answer) = oneshot::channel();
+        self.0.send(question(answering)).await.ok()?;
+        answer.await.ok()
     }
 }
 
-fn reply(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut reply = Response::new(Full::new(body.into()));
+impl Source for Lab {
+    async fn known(&self) -> Known {
+        let known = self.ask(Question::Known).await;
+        known.unwrap_or_else(|| Known::blind(ENDING, OffsetDateTime::now_utc()))
+    }
+
+    async fn past(&self, _at: OffsetDateTime) -> Result<Past, String> {
+        Err("A lab remembers no instants: only a controller with a Prometheus can tell.".to_owned())
+    }
+
+    async fn gate(&self, scope: Scope) -> Result<Report, String> {
+        let ask = Ask { scope, settings: SETTINGS };
+        self.ask(|answering| Question::Gate(ask, answering)).await.ok_or(ENDING.to_owned())
+    }
+
+    async fn windows(&self, whose: Whose) -> Vec<Observation> {
+        self.ask(|answering| Question::Attempts(whose, answering)).await.unwrap_or_default()
+    }
+}
+
+fn reply(status: StatusCode, body: String) -> Response<PageBody> {
+    let mut reply = Response::new(PageBody::from(Full::new(Bytes::from(body))));
     *reply.status_mut() = status;
     reply
 }

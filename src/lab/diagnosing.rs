@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::analysis::Analyst;
+use crate::analysis::{Analyst, Pace};
 use crate::attempt::Attempt;
 use crate::diagnosis::{Report, Topology};
-use crate::incident::Change;
+use crate::incident::{Change, Incident};
 use crate::lab::cell::Cell;
 use crate::lab::picture;
 use crate::lab::signature::Layout;
@@ -30,16 +30,18 @@ pub(super) struct Diagnosing {
     topology: Topology,
     layout: Layout,
     report: Report,
+    concluded_at: Option<OffsetDateTime>,
     named: Vec<Named>,
 }
 
 impl Diagnosing {
     pub(super) fn new(nodes: u16, layout: Layout) -> Self {
         Self {
-            analyst: Analyst::new(OffsetDateTime::now_utc()),
+            analyst: Analyst::new(OffsetDateTime::now_utc(), Pace::ASKED),
             topology: picture::topology(nodes, &layout),
             layout,
             report: Report::default(),
+            concluded_at: None,
             named: Vec::new(),
         }
     }
@@ -51,7 +53,8 @@ impl Diagnosing {
 
     /// What began and ended since the last time, `at` this time after the start.
     pub(super) fn conclude(&mut self, at: Duration) -> Vec<Change> {
-        let conclusion = self.analyst.conclude(&self.topology, OffsetDateTime::now_utc());
+        let now = OffsetDateTime::now_utc();
+        let conclusion = self.analyst.conclude(&self.topology, now);
         for diagnosis in &conclusion.report.diagnoses {
             if self.named.iter().all(|named| named.component != diagnosis.component) {
                 let (component, fault) = (diagnosis.component.clone(), diagnosis.fault.to_string());
@@ -59,12 +62,23 @@ impl Diagnosing {
             }
         }
         self.report = conclusion.report;
+        self.concluded_at = Some(now);
         conclusion.changes
     }
 
     /// What is broken now.
     pub(super) fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// The same, and when it was concluded; `None` before the first time.
+    pub(super) fn concluded(&self) -> Option<(OffsetDateTime, Report)> {
+        self.concluded_at.map(|at| (at, self.report.clone()))
+    }
+
+    /// Incidents that are open, the oldest first, and the last that are over, the newest first.
+    pub(super) fn incidents(&self) -> [Vec<Incident>; 2] {
+        [self.analyst.open(), self.analyst.closed()]
     }
 
     /// Everything that was ever named, and the last report.

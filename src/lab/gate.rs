@@ -23,6 +23,7 @@ use crate::lab::plan::{CANARY, PERMISSIVE, SERVICE};
 use crate::lab::signature::Layout;
 use crate::lab::world::Pod;
 use crate::observation::{Observation, Verdicts};
+use crate::page::Whose;
 use crate::target::Vantage;
 
 /// Where istiod's own policies are.
@@ -31,6 +32,8 @@ const ROOT_NAMESPACE: &str = "istio-system";
 const MINUTE: Duration = Duration::from_secs(60);
 /// Attempts of a cell that speak of now.
 const LATELY: usize = 8;
+/// Attempts of a cell that make one window of a page.
+const LAST: usize = 3;
 /// A lab runs for seconds: callers that were quiet for so long are gone, and one attempt in five
 /// may fail unseen.
 pub(super) const SETTINGS: Settings =
@@ -93,6 +96,31 @@ impl Seen {
         Some((now - last).try_into().unwrap_or_default())
     }
 
+    /// The last few attempts of each cell as one window, up to the last of them.
+    pub(super) fn last(&self) -> impl Iterator<Item = (&Cell, Observation)> {
+        self.0.iter().filter_map(|(cell, history)| {
+            let mut seen = history.lately.iter().rev().take(LAST);
+            // It lasts no time, as a single attempt does.
+            let mut sum = seen.next()?.clone();
+            seen.for_each(|seen| add(&mut sum, seen));
+            Some((cell, sum))
+        })
+    }
+
+    /// The last attempts of some paths, oldest first.
+    pub(super) fn attempts(&self, whose: &Whose) -> Vec<Observation> {
+        let all = self.0.values().flat_map(|history| &history.lately);
+        all.filter(|seen| whose.holds(seen)).cloned().collect()
+    }
+
+    /// How the agent of `node` on that side is linked.
+    pub(super) fn standing(&self, node: &str, vantage: Vantage, now: OffsetDateTime) -> Standing {
+        let age = self.age(node, vantage, now);
+        // Its attempts come as they are made, or not at all.
+        let linked = age.is_some_and(|age| age <= MINUTE);
+        Standing { node: node.to_owned(), vantage, linked, age }
+    }
+
     /// Counts everything: who told it will tell no more of those windows.
     fn tally(&self, now: OffsetDateTime) -> Tally {
         let began = self.0.values().map(|history| history.all.window_start).min();
@@ -131,12 +159,8 @@ pub(super) fn judge(ask: &Ask, mesh: &Mesh, faults: &[Fault], seen: &Seen) -> Re
     let now = OffsetDateTime::now_utc();
     let cluster = described(mesh.built(), faults);
     let (flows, own_namespaces) = (mesh.flows(), mesh.own_namespaces());
-    let agents = cluster.agents.iter().map(|agent| {
-        let (node, vantage) = (agent.pod.node.clone(), agent.vantage);
-        let age = seen.age(&node, vantage, now);
-        // Its attempts come as they are made, or not at all.
-        Standing { node, vantage, linked: age.is_some_and(|age| age <= MINUTE), age }
-    });
+    let agents = cluster.agents.iter();
+    let agents = agents.map(|agent| seen.standing(&agent.pod.node, agent.vantage, now));
     gate::judge(&Evidence {
         scope: ask.scope.clone(),
         now,

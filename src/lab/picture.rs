@@ -1,16 +1,24 @@
-//! The lab as diagnosis sees it: its topology, and each attempt as an observation. Pure.
+//! The lab as diagnosis sees it, its topology and each attempt as an observation; and as a page
+//! shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use time::OffsetDateTime;
 
 use crate::attempt::Attempt;
-use crate::diagnosis::{Agent, Endpoint, Node, Pod, Service, Topology};
+use crate::diagnosis::{self, Agent, Endpoint, Pod, Service, Topology};
+use crate::evidence::Newest;
 use crate::expectation::Expectation;
 use crate::lab::blame::replica_name;
 use crate::lab::cell::{Cell, From, Node as LabNode};
+use crate::lab::diagnosing::Diagnosing;
 use crate::lab::fault::REPLICAS;
+use crate::lab::gate::Seen;
+use crate::lab::mesh::Mesh;
 use crate::lab::plan::destination;
 use crate::lab::signature::Layout;
 use crate::observation::{Expected, Observation, Verdicts};
+use crate::page::{Known, Node, Paths};
 use crate::target::Vantage;
 
 /// The topology of a lab of `nodes` nodes.
@@ -26,7 +34,7 @@ pub(super) fn topology(nodes: u16, layout: &Layout) -> Topology {
     let agent =
         |node: LabNode| Vantage::ALL.map(|vantage| Agent { node: node.to_string(), vantage });
     Topology {
-        nodes: all().map(|node| Node { name: node.to_string(), zone: None }).collect(),
+        nodes: all().map(|node| diagnosis::Node { name: node.to_string(), zone: None }).collect(),
         coredns: (1..=REPLICAS).map(|n| Pod { pod: replica_name(n), node: None }).collect(),
         istiod: Vec::new(),
         services: vec![
@@ -34,6 +42,36 @@ pub(super) fn topology(nodes: u16, layout: &Layout) -> Topology {
             service("monitoring", "prometheus", layout.monitoring),
         ],
         agents: all().flat_map(agent).collect(),
+    }
+}
+
+/// What a page is made from.
+pub(super) fn known(mesh: &Mesh, diagnosing: &Diagnosing, seen: &Seen) -> Known {
+    let at = OffsetDateTime::now_utc();
+    let [open, closed] = diagnosing.incidents();
+    let (mut nodes, mut paths) = (BTreeMap::new(), Paths::default());
+    for node in mesh.built().nodes() {
+        let name = node.to_string();
+        let agents = Vantage::ALL.map(|vantage| seen.standing(&name, vantage, at));
+        nodes.insert(name, Node { zone: None, ready: None, agents: agents.into() });
+    }
+    for (cell, last) in seen.last() {
+        let vantage = cell.row.from().vantage();
+        let agent = nodes.get(&last.source_node).map(|node| &node.agents[vantage as usize]);
+        let heard = agent.is_some_and(|agent| agent.linked);
+        paths.add((&last.source_node, vantage), &Newest::of(&last), heard, at);
+    }
+    let namespaces = mesh.built().world.pods.iter().map(|pod| pod.namespace.clone());
+    let namespaces: BTreeSet<String> = namespaces.collect();
+    Known {
+        blind: None,
+        concluded: diagnosing.concluded(),
+        open,
+        closed,
+        nodes,
+        namespaces: namespaces.into_iter().collect(),
+        paths,
+        ..Known::blind("", at)
     }
 }
 

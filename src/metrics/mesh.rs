@@ -64,12 +64,16 @@ impl Metrics {
         self.add(&Key::from_static_name(names::ZTUNNEL_RESTARTS), u64::from(restarted));
     }
 
-    /// The own mesh identity as it stands: trusted roots, end of the certificate if there is one,
-    /// and how many renewals succeeded and failed since the start.
-    pub fn identity(&self, roots: usize, not_after: Option<SystemTime>, renewals: [u64; 2]) {
+    /// The own mesh identity as it stands: trusted roots, begin and end of the certificate if there
+    /// is one, and how many renewals succeeded and failed since the start.
+    pub fn identity(&self, roots: usize, validity: [Option<SystemTime>; 2], renewals: [u64; 2]) {
         self.set(&Key::from_static_name(names::IDENTITY_ROOTS), roots as f64);
-        if let Some(end) = not_after {
-            self.set(&Key::from_static_name(names::IDENTITY_EXPIRY), unix_seconds(end));
+        for (name, time) in
+            [names::IDENTITY_START, names::IDENTITY_EXPIRY].into_iter().zip(validity)
+        {
+            if let Some(time) = time {
+                self.set(&Key::from_static_name(name), unix_seconds(time));
+            }
         }
         for (result, count) in ["success", "failure"].into_iter().zip(renewals) {
             let labels = vec![Label::new("result", result)];
@@ -209,7 +213,7 @@ mod tests {
     #[test]
     fn an_identity_without_a_certificate_has_no_end() {
         let metrics = metrics(ProbeKind::Hbone);
-        metrics.identity(1, None, [0, 2]);
+        metrics.identity(1, [None, None], [0, 2]);
         let of = |name, labels: &[&str]| value(&metrics, name, labels);
         let end = "meshprobe_identity_certificate_expiry_timestamp_seconds";
         let renewals = "meshprobe_identity_renewals_total";
@@ -217,7 +221,10 @@ mod tests {
         assert_eq!(of(renewals, &["result=\"failure\""]), Some(2.0));
         assert_eq!(of(renewals, &["result=\"success\""]), Some(0.0));
         assert_eq!(of(end, &[]), None);
-        metrics.identity(2, Some(UNIX_EPOCH + Duration::from_secs(9)), [1, 2]);
+        let at = |seconds| Some(UNIX_EPOCH + Duration::from_secs(seconds));
+        metrics.identity(2, [at(4), at(9)], [1, 2]);
         assert_eq!(of(end, &[]), Some(9.0));
+        let start = "meshprobe_identity_certificate_not_before_timestamp_seconds";
+        assert_eq!(of(start, &[]), Some(4.0));
     }
 }

@@ -9,6 +9,7 @@ pub(super) const MISSED_SLOTS: &str = "meshprobe_missed_slots_total";
 pub(super) const IN_FLIGHT: &str = "meshprobe_attempts_in_flight";
 pub(super) const RETRANSMITS: &str = "meshprobe_tcp_retransmits_total";
 pub(super) const NOT_AFTER: &str = "meshprobe_certificate_not_after_timestamp_seconds";
+pub(super) const NOT_BEFORE: &str = "meshprobe_certificate_not_before_timestamp_seconds";
 pub(super) const GAPS: &str = "meshprobe_enforcement_gaps_total";
 pub(super) const HOLD_DURATION: &str = "meshprobe_hold_duration_seconds";
 pub(super) const RUNG_ATTEMPTS: &str = "meshprobe_istiod_rung_attempts_total";
@@ -21,6 +22,8 @@ pub(super) const ZTUNNEL_CONNECTIONS: &str = "meshprobe_ztunnel_plaintext_connec
 pub(super) const ZTUNNEL_DROPPED: &str = "meshprobe_ztunnel_plaintext_series_dropped";
 pub(super) const ZTUNNEL_RESTARTS: &str = "meshprobe_ztunnel_restarts_total";
 pub(super) const IDENTITY_EXPIRY: &str = "meshprobe_identity_certificate_expiry_timestamp_seconds";
+pub(super) const IDENTITY_START: &str =
+    "meshprobe_identity_certificate_not_before_timestamp_seconds";
 pub(super) const IDENTITY_RENEWALS: &str = "meshprobe_identity_renewals_total";
 pub(super) const IDENTITY_ROOTS: &str = "meshprobe_identity_trusted_roots";
 pub(super) const PLAN_APPLIED: &str = "meshprobe_plan_applied_timestamp_seconds";
@@ -91,6 +94,7 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
         Kind::Gauge,
         "End of validity of the chain last seen: of its leaf, and the earliest of all.",
     ),
+    (NOT_BEFORE, Kind::Gauge, "Start of validity of the leaf last seen."),
     (GAPS, Kind::Counter, "Replies that came where a denial was stated."),
     (HOLD_DURATION, Kind::Histogram, "How long held connections lived, by how they ended."),
     (RUNG_ATTEMPTS, Kind::Counter, "Rungs of the ladder to istiod that were due, by verdict."),
@@ -111,6 +115,7 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (ZTUNNEL_DROPPED, Kind::Gauge, "Plaintext series of this node's ztunnel that were not kept."),
     (ZTUNNEL_RESTARTS, Kind::Counter, "Restarts that the counters of this node's ztunnel showed."),
     (IDENTITY_EXPIRY, Kind::Gauge, "End of validity of the agent's own mesh certificate."),
+    (IDENTITY_START, Kind::Gauge, "Start of validity of the agent's own mesh certificate."),
     (IDENTITY_RENEWALS, Kind::Counter, "Certificates that the agent asked for, by result."),
     (IDENTITY_ROOTS, Kind::Gauge, "Roots of the mesh that the agent trusts."),
     (PLAN_APPLIED, Kind::Gauge, "When the plan was taken that is followed now."),

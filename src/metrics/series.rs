@@ -29,6 +29,7 @@ pub(super) struct Series {
     durations: Few<&'static str, Histogram>,
     holds: Few<&'static str, Histogram>,
     not_after: Few<&'static str, Gauge>,
+    not_before: Few<&'static str, Gauge>,
     rungs: Few<(Rung, Verdict), Counter>,
     rung_durations: Few<Rung, Histogram>,
     flags: Few<(&'static str, &'static str), Gauge>,
@@ -57,6 +58,7 @@ impl Series {
             durations: Few::default(),
             holds: Few::default(),
             not_after: Few::default(),
+            not_before: Few::default(),
             rungs: Few::default(),
             rung_durations: Few::default(),
             flags: Few::default(),
@@ -185,6 +187,14 @@ impl Series {
         let Self { not_after, common, .. } = self;
         not_after.entry(position, || {
             gauge(registry, &labelled(names::NOT_AFTER, common, &[("position", position)]))
+        })
+    }
+
+    /// Start of validity of the leaf.
+    pub(super) fn not_before(&mut self, registry: &Registry<Key, Cells>) -> &Gauge {
+        let Self { not_before, common, .. } = self;
+        not_before.entry("leaf", || {
+            gauge(registry, &labelled(names::NOT_BEFORE, common, &[("position", "leaf")]))
         })
     }
 

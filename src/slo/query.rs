@@ -80,6 +80,17 @@ impl Slo {
         }
     }
 
+    /// The series of attempts that were fast enough, and of all that succeeded, without a function.
+    pub fn buckets(&self, latency: &Latency) -> [String; 2] {
+        let of = |suffix: &str, le: Option<String>| {
+            let phase = latency.phase.map(|phase| matcher("phase", phase.as_str()));
+            let more: Vec<String> =
+                le.into_iter().chain(phase).chain(connection(latency)).collect();
+            self.series(&format!("{}_{suffix}", histogram(latency)), &more, &[])
+        };
+        [of("bucket", Some(bound(latency))), of("count", None)]
+    }
+
     /// The series of `metric` that this SLO selects and `by` can divide; `more` are further
     /// matchers, e.g. `verdict="met"`.
     pub fn series(&self, metric: &str, more: &[String], by: &[GroupKey]) -> String {

@@ -38,11 +38,20 @@ pub(crate) struct Controlled {
 
 impl Controlled {
     pub(crate) async fn start(plane: &ControlPlane) -> Self {
-        Self::start_with(plane, "[{ namespace: default, name: nowhere }]").await
+        Self::start_from(plane, &[]).await
+    }
+
+    /// The same, with more `flags`.
+    pub(crate) async fn start_from(plane: &ControlPlane, flags: &[&str]) -> Self {
+        Self::launch(plane, "[{ namespace: default, name: nowhere }]", flags).await
     }
 
     /// The same, that is to call `services`.
     pub(crate) async fn start_with(plane: &ControlPlane, services: &str) -> Self {
+        Self::launch(plane, services, &[]).await
+    }
+
+    async fn launch(plane: &ControlPlane, services: &str, flags: &[&str]) -> Self {
         let dir = temp_dir();
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (api, channel) = (loopback(free_port()), loopback(free_port()));
@@ -54,7 +63,7 @@ impl Controlled {
         let config = write_file(&dir, "controller.yaml", config);
         let token = plane.token("meshprobe-plain", "meshprobe-controller").await;
         let mut command = Command::new(env!("CARGO_BIN_EXE_meshprobe"));
-        command.arg("controller").arg("--config").arg(config);
+        command.arg("controller").arg("--config").arg(config).args(flags);
         command.arg("--kubeconfig").arg(plane.kubeconfig_of(&token));
         command.env("MESHPROBE_POD_NAME", "meshprobe-controller-0");
         command.env("MESHPROBE_POD_NAMESPACE", "meshprobe-plain");

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use meshprobe::config::{ControllerConfig, ServiceChoice, WhichServices, parse_controller};
+use meshprobe::config::{
+    ControllerConfig, EvidenceSource, ServiceChoice, SourceChoice, WhichServices, parse_controller,
+};
 
 fn read(text: &str) -> Result<ControllerConfig, Vec<String>> {
     let told = |mistakes: Vec<_>| mistakes.iter().map(ToString::to_string).collect();
@@ -15,8 +17,45 @@ fn read(text: &str) -> Result<ControllerConfig, Vec<String>> {
 fn the_example_says_the_defaults() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/controller.yaml");
     let text = std::fs::read_to_string(path).expect("config/controller.yaml");
-    assert_eq!(read(&text), Ok(ControllerConfig::default()));
+    let example =
+        read(&text).map(|it| (it.slos.len(), ControllerConfig { slos: Vec::new(), ..it }));
+    assert_eq!(example, Ok((5, ControllerConfig::default())), "but for its SLOs");
     assert_eq!(read("{}"), Ok(ControllerConfig::default()));
+}
+
+#[test]
+fn a_prometheus_is_read_from_when_it_is_chosen_and_known() {
+    let block = "prometheus: { url: 'http://prometheus.monitoring:9090/p', token: /t }\n";
+    let known = read(block).expect("good");
+    assert_eq!(known.source, EvidenceSource::Agents);
+    let chosen = read(&format!("{block}source: prometheus\n")).expect("good");
+    assert_eq!(
+        (chosen.source, &chosen.prometheus),
+        (EvidenceSource::Prometheus, &known.prometheus)
+    );
+    let told = |text: &str| read(text).expect_err("a mistake").join("\n");
+    assert!(told("source: prometheus").contains("prometheus.url"));
+    assert!(told("source: thanos").contains("agents or prometheus"));
+    assert!(told("prometheus: {}").contains("has no `url`"));
+    for url in ["https://a", "prometheus:9090", "http://u:p@a", "http://a/?b=c", "''"] {
+        assert!(
+            told(&format!("prometheus: {{ url: {url:?} }}")).contains("prometheus.url"),
+            "{url}"
+        );
+    }
+
+    let choose = |text: &str| text.parse::<SourceChoice>();
+    let mut config = known;
+    choose("prometheus=http://other").expect("good").apply(&mut config).expect("complete");
+    let found = config.prometheus.as_ref().expect("it is chosen");
+    assert_eq!((found.url.as_str(), found.token.is_some()), ("http://other", true));
+    choose("agents").expect("good").apply(&mut config).expect("complete");
+    assert_eq!(config.source, EvidenceSource::Agents);
+    let none = choose("prometheus").expect("good").apply(&mut ControllerConfig::default());
+    assert!(none.expect_err("no URL").to_string().contains("no URL is configured"));
+    for text in ["", "thanos", "agents=http://a", "prometheus=https://a", "prometheus="] {
+        assert!(choose(text).is_err(), "{text}");
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Prometheus: what it makes of what we expose.
 
-mod agent;
-mod fixture;
+pub(super) mod agent;
+pub(super) mod fixture;
 mod observations;
+mod rules;
 mod ztunnel;
 
 use std::process::Command;

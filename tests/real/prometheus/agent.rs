@@ -9,7 +9,7 @@ use super::fixture::{Prometheus, check_metrics};
 use crate::real::support::{Daemon, eventually, fetch, free_port, temp_dir, write_file};
 
 /// The `meshprobe` binary with two targets: its own responder, and a port where nothing listens.
-pub(super) struct Agent {
+pub(crate) struct Agent {
     admin: SocketAddr,
     responder: SocketAddr,
     gone: SocketAddr,
@@ -18,7 +18,7 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let [admin, responder, gone] =
             std::array::from_fn(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let config = format!(
@@ -44,7 +44,7 @@ impl Agent {
     }
 
     /// The job that scrapes `/metrics`.
-    pub(super) fn job(&self) -> String {
+    pub(crate) fn job(&self) -> String {
         format!("- {{job_name: agent, static_configs: [{{targets: ['{}']}}]}}\n", self.admin)
     }
 }

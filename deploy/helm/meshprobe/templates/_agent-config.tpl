@@ -64,6 +64,9 @@ mesh:
   trust_domain: {{ $istio.trustDomain }}
   cluster_id: {{ $istio.clusterId }}
 
+# What is promised (docs/slo.md). Each threshold of a latency is a bound of the histograms here.
+{{ include "meshprobe.slos" .root }}
+
 defaults:                             # for every target below that does not state its own
   interval: {{ $values.agent.interval }}
   timeout: {{ $values.agent.timeout }}                         # may be longer than the interval

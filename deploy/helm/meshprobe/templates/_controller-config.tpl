@@ -62,4 +62,7 @@ gate:                                 # what `meshprobe gate strict` takes for e
   quiet: {{ .gate.quiet }}
   namespaces: {{ .gate.namespaces | toJson }}
 {{- end }}
+
+# What is promised, the same as in the agents' files.
+{{ include "meshprobe.slos" . }}
 {{ end }}

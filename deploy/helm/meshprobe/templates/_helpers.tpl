@@ -65,3 +65,31 @@ capabilities:
       apiVersion: v1
       fieldPath: {{ index . 1 }}
 {{- end }}
+
+{{/* What is promised, the same in every file. */}}
+{{- define "meshprobe.slos" -}}
+{{- if .Values.slos -}}
+slos:
+{{- range $slo := .Values.slos }}
+  - name: {{ .name }}
+{{- range $key := list "description" "objective" "window" "sli" "select" "group_by" }}
+{{- with index $slo $key }}
+    {{ $key }}: {{ if or (has $key (list "objective" "window")) (eq (toString .) "availability") }}{{ . }}{{ else }}{{ toJson . }}{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- else -}}
+slos: []
+{{- end }}
+{{- end }}
+
+{{/* The thresholds of latencies, each once: bounds of the agents' histograms, which a restart takes up. */}}
+{{- define "meshprobe.thresholds" -}}
+{{- $thresholds := list -}}
+{{- range .Values.slos -}}
+{{- if kindIs "map" .sli -}}
+{{- $thresholds = append $thresholds .sli.latency.threshold -}}
+{{- end -}}
+{{- end -}}
+{{- $thresholds | uniq | sortAlpha | join " " -}}
+{{- end }}

@@ -4,9 +4,11 @@ use std::fmt::Write;
 
 /// A value to be written.
 #[derive(Debug)]
-pub(super) enum Yaml {
+pub(crate) enum Yaml {
     /// A scalar as it is to stand.
     Plain(String),
+    /// Text of one or more lines, each as it is.
+    Block(String),
     /// A sequence.
     List(Vec<Yaml>),
     /// A mapping in this order.
@@ -15,7 +17,7 @@ pub(super) enum Yaml {
 
 impl Yaml {
     /// Text, quoted when it must be.
-    pub(super) fn text(text: impl AsRef<str>) -> Self {
+    pub(crate) fn text(text: impl AsRef<str>) -> Self {
         let text = text.as_ref();
         if is_plain(text) {
             return Self::Plain(text.to_owned());
@@ -35,19 +37,29 @@ impl Yaml {
         Self::Plain(quoted + "\"")
     }
 
+    /// Text that is easier to read unquoted, on lines of its own; of one line when it can be.
+    pub(crate) fn block(text: &str) -> Self {
+        let awkward = text.lines().any(|line| line.is_empty() || line.starts_with(' '));
+        let inert = text.chars().all(|c| c == '\n' || !c.is_control());
+        if awkward || !inert || text.is_empty() || text.ends_with('\n') {
+            return Self::text(text);
+        }
+        Self::Block(text.to_owned())
+    }
+
     /// A number or a flag.
-    pub(super) fn value(value: impl ToString) -> Self {
+    pub(crate) fn value(value: impl ToString) -> Self {
         Self::Plain(value.to_string())
     }
 
     /// A list of texts.
-    pub(super) fn texts<T: ToString>(items: impl IntoIterator<Item = T>) -> Self {
+    pub(crate) fn texts<T: ToString>(items: impl IntoIterator<Item = T>) -> Self {
         let texts = items.into_iter().map(|item| Self::text(item.to_string()));
         Self::List(texts.collect())
     }
 
     /// The whole text of a document.
-    pub(super) fn document(&self) -> String {
+    pub(crate) fn document(&self) -> String {
         let mut text = String::new();
         self.write(&mut text, 0);
         text
@@ -59,10 +71,16 @@ impl Yaml {
             Self::Plain(plain) => {
                 let _ = writeln!(text, " {plain}");
             }
+            Self::Block(lines) => {
+                text.push_str(" |-\n");
+                for line in lines.lines() {
+                    let _ = writeln!(text, "{}{line}", " ".repeat(indent));
+                }
+            }
             Self::List(items) if items.iter().all(|item| matches!(item, Self::Plain(_))) => {
                 let plain = items.iter().filter_map(|item| match item {
                     Self::Plain(plain) => Some(plain.as_str()),
-                    Self::List(_) | Self::Map(_) => None,
+                    Self::Block(_) | Self::List(_) | Self::Map(_) => None,
                 });
                 let _ = writeln!(text, " [{}]", plain.collect::<Vec<_>>().join(", "));
             }
