@@ -10,6 +10,7 @@ mod gate;
 mod mesh;
 mod probe;
 mod render;
+mod report;
 mod roles;
 mod rules;
 mod words;
@@ -104,6 +105,7 @@ fn dispatch(
         Command::Diagnose(flags) => diagnose::run(&flags, world, out, err),
         Command::Gate(command) => runtime()?.block_on(gate::run(command, world, out, err)),
         Command::Config(command) => config_command::run(command, world, out, err),
+        Command::Report(command) => runtime()?.block_on(report::run(&command, world, out, err)),
         Command::Rules(flags) => rules::run(&flags, world, out, err),
         Command::Slo(command) => rules::slo(&command, out, err),
         Command::Completions { shell } => {

@@ -36,6 +36,7 @@ const LAYERS: &[&[&str]] = &[
         "analysis",
         "gate",
         "rules",
+        "report",
     ],
     &["agent", "controller", "lab", "page"],
     &["cli"],
