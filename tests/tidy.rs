@@ -79,7 +79,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("h2", &["probe", "istiod", "lab"]),
     ("flate2", &["probe"]),
     ("kube", &["discovery"]),
-    ("maud", &["page"]),
+    ("maud", &["page", "report"]),
     ("k8s_openapi", &["discovery"]),
     ("quinn", &["channel"]),
     ("serde_saphyr", &["config", "rules"]),
