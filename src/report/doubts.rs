@@ -46,7 +46,7 @@ pub(super) async fn of_slo(
 ) -> Vec<String> {
     let mut notes = Vec::new();
     let slo = counting.slo;
-    if counted.groups.is_empty() {
+    if counted.groups.is_empty() && counted.unsound == 0 {
         notes.extend(nothing(asker, slo, to).await);
     } else if counting.from == From::Agents {
         notes.push(

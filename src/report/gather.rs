@@ -108,7 +108,7 @@ async fn one(asker: &Asker<'_>, slo: &Slo, wanted: &Wanted) -> SloReport {
 async fn counted<'a>(asker: &Asker<'_>, slo: &'a Slo, span: Span) -> (Counting<'a>, Counted) {
     let counting = Counting { slo, from: From::Rules };
     let counted = counting.count(asker, span).await;
-    if !counted.groups.is_empty() {
+    if !counted.groups.is_empty() || counted.unsound > 0 {
         return (counting, counted);
     }
     let counting = Counting { slo, from: From::Agents };

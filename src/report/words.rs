@@ -154,6 +154,7 @@ pub(super) fn sentence(slo: &Slo, report: &SloReport, default_window: bool) -> S
     let mut text = format!("{} of {good}; {promised} is promised. ", percent(*attained));
     let whose = match (default_window, slo.window) {
         (true, Window::CalendarMonth) => "the month's".to_owned(),
+        (true, Window::Rolling(days)) if days.count() == 1 => "the day's".to_owned(),
         (true, Window::Rolling(days)) => format!("the {} days'", days.count()),
         (false, _) => "this time's".to_owned(),
     };

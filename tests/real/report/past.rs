@@ -1,4 +1,5 @@
 //! A Prometheus that remembers what a test wrote.
+#![allow(dead_code, reason = "the benchmark needs less of it")]
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,10 +16,16 @@ use crate::real::support::{Daemon, fetch, free_port, temp_dir, tool, write_file}
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
     text: String,
+    count: usize,
 }
 
 impl Samples {
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
     pub(crate) fn add(&mut self, series: &str, value: f64, at: i64) {
+        self.count += 1;
         writeln!(self.text, "{series} {value:?} {at}").expect("a string takes it");
     }
 }
@@ -30,12 +37,22 @@ pub(crate) struct Past {
 
 impl Past {
     pub(crate) fn of(samples: Samples) -> Self {
-        let past = Self { dir: temp_dir() };
-        let file = write_file(&past.dir, "past.om", samples.text + "# EOF\n");
+        let past = Self::empty();
+        past.remember(samples);
+        past
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self { dir: temp_dir() }
+    }
+
+    /// Takes in what is of another time than all before.
+    pub(crate) fn remember(&self, samples: Samples) {
+        let file = write_file(&self.dir, "past.om", samples.text + "# EOF\n");
         let mut command = Command::new(tool("promtool"));
         command.args(["tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=162h"]);
-        past.run(command.arg(file).arg(past.data()));
-        past
+        self.run(command.arg(&file).arg(self.data()));
+        std::fs::remove_file(file).expect("it is ours");
     }
 
     fn data(&self) -> PathBuf {
