@@ -11,6 +11,7 @@ mod gate;
 mod mesh;
 mod probe;
 mod render;
+mod report;
 mod roles;
 mod rules;
 mod words;
@@ -105,6 +106,7 @@ fn dispatch(
         Command::Diagnose(flags) => diagnose::run(&flags, world, out, err),
         Command::Gate(command) => runtime()?.block_on(gate::run(command, world, out, err)),
         Command::Config(command) => config_command::run(command, world, out, err),
+        Command::Report(command) => runtime()?.block_on(report::run(&command, world, out, err)),
         Command::Rules(flags) => rules::run(&flags, world, out, err),
         Command::Dashboards(flags) => dashboards::run(&flags, out),
         Command::Slo(command) => rules::slo(&command, out, err),

@@ -39,6 +39,7 @@ pub mod page;
 pub mod plan;
 pub mod probe;
 pub mod promql;
+pub mod report;
 pub mod responder;
 pub mod rules;
 pub mod runner;

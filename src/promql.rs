@@ -1,14 +1,16 @@
-//! Asks a Prometheus, or what speaks its HTTP API, for instants; and reads observations from the
-//! series that the recording rules of the chart make.
+//! Asks a Prometheus, or what speaks its HTTP API, for instants and ranges; and reads observations
+//! from the series that the recording rules of the chart make.
 //!
-//! Plain HTTP only: what stands behind TLS is reached through a proxy of one's own. Bounded in time
-//! and in bytes; judges nothing.
+//! Plain HTTP only: what stands behind TLS is reached through a proxy of one's own. Bounded in time,
+//! in bytes and in tries; judges nothing.
 
 mod api;
+mod exchange;
 mod observations;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use url::Url;
@@ -17,7 +19,7 @@ use crate::failure::Fault;
 use crate::net::Resolver;
 use crate::target::{Endpoint, Host};
 
-pub use api::{Answer, Sample};
+pub use api::{Answer, Matrix, Range, Sample, Track};
 pub use observations::Seen;
 
 /// How long one question may take.
@@ -31,19 +33,31 @@ pub struct Prometheus {
     endpoint: Endpoint,
     /// What stands before `/api/v1` in its URLs.
     prefix: String,
-    /// A file with the bearer token, read each time: it may be renewed.
-    token: Option<PathBuf>,
+    credentials: Option<Credentials>,
     resolver: Arc<Resolver>,
     timeout: Duration,
     most: usize,
+    /// Further tries when it is overloaded or does not answer.
+    retries: u32,
+    /// How far its clock was ahead of ours when it answered last, seconds.
+    skew: AtomicI64,
+}
+
+/// What a Prometheus, or the proxy before it, wants to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// A file with a bearer token.
+    Bearer(PathBuf),
+    /// A file with `user:password`.
+    Basic(PathBuf),
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Unanswered {
-    /// The token cannot be read.
+    /// The token or the password cannot be read.
     #[error("{path}: {problem}", path = path.display())]
-    Token {
+    Credentials {
         /// Its file.
         path: PathBuf,
         /// Why.
@@ -77,7 +91,8 @@ pub enum Unanswered {
 pub struct InvalidUrl;
 
 impl Prometheus {
-    /// The one at `url`, asked with the bearer token in the file `token`.
+    /// The one at `url`, asked with the bearer token in the file `token`, which is read each time: it
+    /// may be renewed.
     pub fn new(
         url: &str,
         token: Option<PathBuf>,
@@ -91,10 +106,12 @@ impl Prometheus {
         Ok(Self {
             endpoint: Endpoint { host, port: url.port().unwrap_or(80) },
             prefix: url.path().trim_end_matches('/').to_owned(),
-            token,
+            credentials: token.map(Credentials::Bearer),
             resolver,
             timeout: TIMEOUT,
             most: MOST,
+            retries: 0,
+            skew: AtomicI64::new(0),
         })
     }
 
@@ -102,5 +119,24 @@ impl Prometheus {
     #[must_use]
     pub fn within(self, timeout: Duration, most: usize) -> Self {
         Self { timeout, most, ..self }
+    }
+
+    /// The same, asked with these credentials, whose file is read each time.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Option<Credentials>) -> Self {
+        Self { credentials, ..self }
+    }
+
+    /// The same, asked so many times more, with growing pauses, when it is overloaded, does not
+    /// answer in time or cannot be reached.
+    #[must_use]
+    pub fn retrying(self, retries: u32) -> Self {
+        Self { retries, ..self }
+    }
+
+    /// How far its clock was ahead of this machine's when it answered last, whole seconds; 0 before
+    /// the first answer, or when it does not tell.
+    pub fn skew_seconds(&self) -> i64 {
+        self.skew.load(Ordering::Relaxed)
     }
 }

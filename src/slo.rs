@@ -5,6 +5,8 @@
 
 mod budget;
 mod burn;
+mod compare;
+mod detail;
 mod objective;
 mod query;
 mod select;
@@ -19,9 +21,11 @@ use std::str::FromStr;
 
 pub use budget::{Attainment, Counts, Standing, attainment, burn_rate};
 pub use burn::{Burn, Severity, burns};
+pub use compare::{Change, change, interval};
+pub use detail::Detail;
 pub use objective::{InvalidObjective, Objective};
 pub use query::{Expressions, Function, promql_duration, quoted};
-pub use select::{GroupKey, InvalidPattern, Pattern, Selectors};
+pub use select::{GroupKey, InvalidPattern, Pattern, Selectors, literal};
 pub use sli::{Connection, Latency, Sli};
 pub use window::{InvalidWindow, Window};
 

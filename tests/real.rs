@@ -1,5 +1,5 @@
-//! The same probes against servers that others wrote: CoreDNS, Envoy, nginx, Prometheus; and the
-//! page in Chromium.
+//! The same probes against servers that others wrote: CoreDNS, Envoy, nginx, Prometheus; reports
+//! from a Prometheus; and the page in Chromium.
 //!
 //! Needs the tools that `make tools` installs, so only `make test` and `cargo test --test real`
 //! run it.
@@ -13,6 +13,7 @@ mod real {
     mod page;
     mod pki;
     mod prometheus;
+    mod report;
     #[path = "../ztunnel/support.rs"]
     mod stand_in;
     mod support;

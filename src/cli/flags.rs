@@ -3,6 +3,7 @@
 mod diagnose;
 mod gate;
 mod mesh;
+mod report;
 mod rules;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::target::{Endpoint, Vantage};
 pub(crate) use diagnose::{DiagnoseFlags, DiagnoseOutput};
 pub(crate) use gate::{GateCommand, GateOutput, StrictFlags};
 pub(crate) use mesh::{CaptureFlags, HboneFlags, IstiodFlags, MeshFlags, MtuFlags, ZtunnelFlags};
+pub(crate) use report::{ReportCommand, ReportOutput, SloReportFlags};
 pub(crate) use rules::{DashboardsFlags, Part, RulesFlags, RulesOutput, SloCommand};
 
 const AFTER_HELP: &str = "\
@@ -72,6 +74,9 @@ pub(crate) enum Command {
     Rules(RulesFlags),
     /// Write dashboards for Grafana, one file each.
     Dashboards(DashboardsFlags),
+    /// Tell what became of what was promised.
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Work with SLOs of others.
     #[command(subcommand)]
     Slo(SloCommand),

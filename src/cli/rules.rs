@@ -80,7 +80,11 @@ pub(crate) fn slo(
 }
 
 /// The SLOs of the configuration at `file`; its mistakes are told on `err`, all at once.
-fn slos(file: &Path, world: &World, err: &mut dyn Write) -> anyhow::Result<Option<Vec<Slo>>> {
+pub(super) fn slos(
+    file: &Path,
+    world: &World,
+    err: &mut dyn Write,
+) -> anyhow::Result<Option<Vec<Slo>>> {
     let read = match config::read(file) {
         Ok(text) => config::promised(&text, &world.environment),
         Err(error) => Err(vec![Mistake::of_file(&error)]),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::config;
 use crate::spec::{HBONE_PORT, HttpVersion, Qtype, TlsVersion, Transport};
@@ -63,6 +65,65 @@ pub(crate) fn pace(text: &str) -> Result<Duration, &'static str> {
     let range = Duration::from_millis(10)..=Duration::from_secs(3600);
     let pace = duration(text).ok().filter(|pace| range.contains(pace));
     pace.ok_or("must be from 10ms to 1h, a number with ms, s, m or h, e.g. 1500ms")
+}
+
+/// An instant, or one that is so long before another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// That instant.
+    At(OffsetDateTime),
+    /// So long before.
+    Ago(Duration),
+}
+
+impl Moment {
+    /// The instant, when it is told from `other` on.
+    pub(crate) fn before(self, other: OffsetDateTime) -> OffsetDateTime {
+        match self {
+            Self::At(at) => at,
+            Self::Ago(ago) => other - ago,
+        }
+    }
+}
+
+/// What a report is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    /// The time before.
+    Previous,
+    /// From then to then.
+    Between(Moment, Moment),
+}
+
+/// An instant by RFC 3339, or `7d`, `12h`, `30m`: at most 10 years.
+pub(crate) fn moment(text: &str) -> Result<Moment, &'static str> {
+    const LONGEST: u64 = 3653 * 24 * 3600;
+    if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
+        return Ok(Moment::At(at));
+    }
+    let units = [('d', 86_400), ('h', 3600), ('m', 60)];
+    let ago = units.into_iter().find_map(|(unit, seconds): (char, u64)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(seconds).filter(|seconds| (1..=LONGEST).contains(seconds))
+    });
+    let ago = ago.map(|seconds| Moment::Ago(Duration::from_secs(seconds)));
+    ago.ok_or("must be an instant such as 2026-05-01T00:00:00Z, or a time such as 7d, 12h or 30m")
+}
+
+/// `previous`, or `FROM..TO`.
+pub(crate) fn comparison(text: &str) -> Result<Comparison, &'static str> {
+    if text == "previous" {
+        return Ok(Comparison::Previous);
+    }
+    let (from, to) = text.split_once("..").ok_or("must be previous or FROM..TO")?;
+    Ok(Comparison::Between(moment(from)?, moment(to)?))
+}
+
+/// How long one question may take.
+pub(crate) fn asking(text: &str) -> Result<Duration, &'static str> {
+    let range = Duration::from_secs(1)..=Duration::from_secs(600);
+    let asking = duration(text).ok().filter(|it| range.contains(it));
+    asking.ok_or("must be from 1s to 10m, a number with s or m, e.g. 30s")
 }
 
 /// By what the lab divides long timeouts.

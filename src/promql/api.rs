@@ -1,21 +1,14 @@
-//! One question and its answer.
+//! Questions and their answers.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
-use tokio::time::{Instant, timeout_at};
 use url::form_urlencoded::Serializer;
 
-use crate::net;
 use crate::promql::{Prometheus, Unanswered};
-use crate::spec::IpPreference;
-use crate::target::Host;
 
 /// What an expression is at one instant.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,10 +28,39 @@ pub struct Sample {
     pub value: f64,
 }
 
+/// Instants at which an expression is looked at: `start`, and on every `step` up to `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// The first.
+    pub start: OffsetDateTime,
+    /// No instant is later.
+    pub end: OffsetDateTime,
+    /// Between two, whole seconds.
+    pub step: Duration,
+}
+
+/// What an expression is over a range.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Matrix {
+    /// Its series.
+    pub tracks: Vec<Track>,
+    /// Why it may not be the whole; empty when it is.
+    pub warnings: Vec<String>,
+}
+
+/// A series over a range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Track {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Unix time in seconds, and the value then; instants without a value are left out.
+    pub points: Vec<(i64, f64)>,
+}
+
 #[derive(Deserialize)]
-struct Body {
+struct Body<D> {
     status: String,
-    data: Option<Data>,
+    data: Option<D>,
     error: Option<String>,
     #[serde(default)]
     warnings: Vec<String>,
@@ -46,15 +68,27 @@ struct Body {
 
 #[derive(Deserialize)]
 #[serde(tag = "resultType", content = "result", rename_all = "snake_case")]
-enum Data {
+enum Instant {
     Vector(Vec<Series>),
     Scalar((f64, String)),
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "resultType", content = "result", rename_all = "snake_case")]
+enum Ranged {
+    Matrix(Vec<Values>),
 }
 
 #[derive(Deserialize)]
 struct Series {
     metric: BTreeMap<String, String>,
     value: (f64, String),
+}
+
+#[derive(Deserialize)]
+struct Values {
+    metric: BTreeMap<String, String>,
+    values: Vec<(f64, String)>,
 }
 
 impl Prometheus {
@@ -64,11 +98,47 @@ impl Prometheus {
         expression: &str,
         at: OffsetDateTime,
     ) -> Result<Answer, Unanswered> {
-        let deadline = Instant::now() + self.timeout;
-        let asked = timeout_at(deadline, self.ask(expression, at)).await;
-        let answer = asked.map_err(|_| Unanswered::Timeout(self.timeout))??;
+        let form = [("query", expression.to_owned()), ("time", seconds(at))];
+        let (data, warnings) = self.question::<Instant>("query", &form).await?;
+        let samples = match data {
+            Instant::Vector(list) => list,
+            Instant::Scalar(value) => vec![Series { metric: BTreeMap::new(), value }],
+        };
+        let sample =
+            |series: Series| Sample { labels: series.metric, value: number(&series.value) };
+        Ok(Answer { samples: samples.into_iter().map(sample).collect(), warnings })
+    }
+
+    /// What `expression` is over `range`, which has at most 11,000 instants.
+    pub async fn range(&self, expression: &str, range: Range) -> Result<Matrix, Unanswered> {
+        let form = [
+            ("query", expression.to_owned()),
+            ("start", seconds(range.start)),
+            ("end", seconds(range.end)),
+            ("step", range.step.as_secs().to_string()),
+        ];
+        let (Ranged::Matrix(list), warnings) =
+            self.question::<Ranged>("query_range", &form).await?;
+        let track = |values: Values| Track {
+            labels: values.metric,
+            points: values.values.iter().map(|it| (it.0.round() as i64, number(it))).collect(),
+        };
+        Ok(Matrix { tracks: list.into_iter().map(track).collect(), warnings })
+    }
+
+    async fn question<D: DeserializeOwned>(
+        &self,
+        endpoint: &str,
+        pairs: &[(&str, String)],
+    ) -> Result<(D, Vec<String>), Unanswered> {
+        let timeout = format!("{}ms", self.timeout.as_millis());
+        let form = Serializer::new(String::new())
+            .extend_pairs(pairs)
+            .append_pair("timeout", &timeout)
+            .finish();
+        let answer = self.exchange(endpoint, &form).await?;
         let status = answer.status();
-        let read = serde_json::from_slice::<Body>(answer.body());
+        let read = serde_json::from_slice::<Body<D>>(answer.body());
         // A proxy before it may answer in its own words.
         let refused = |problem| Unanswered::Refused { status: status.as_u16(), problem };
         let body = match read {
@@ -79,82 +149,15 @@ impl Prometheus {
             read => read.map_err(Unanswered::Malformed)?,
         };
         let data = body.data.filter(|_| status.is_success() && body.status == "success");
-        let Some(data) = data else { return Err(refused(body.error.unwrap_or_default())) };
-        let samples = match data {
-            Data::Vector(list) => list,
-            Data::Scalar(value) => vec![Series { metric: BTreeMap::new(), value }],
-        };
-        let sample = |series: Series| {
-            let value = series.value.1.parse().unwrap_or(f64::NAN);
-            Sample { labels: series.metric, value }
-        };
-        Ok(Answer { samples: samples.into_iter().map(sample).collect(), warnings: body.warnings })
+        let data = data.ok_or_else(|| refused(body.error.unwrap_or_default()))?;
+        Ok((data, body.warnings))
     }
+}
 
-    async fn ask(
-        &self,
-        expression: &str,
-        at: OffsetDateTime,
-    ) -> Result<Response<Bytes>, Unanswered> {
-        let http = |error: &dyn std::fmt::Display| Unanswered::Http(error.to_string());
-        let at = at.unix_timestamp_nanos() as f64 / 1e9;
-        let form = Serializer::new(String::new())
-            .append_pair("query", expression)
-            .append_pair("time", &format!("{at:.3}"))
-            .append_pair("timeout", &format!("{}ms", self.timeout.as_millis()))
-            .finish();
-        // By POST: an expression may be longer than a URL.
-        let mut request = Request::post(format!("{}/api/v1/query", self.prefix))
-            .header(HOST, self.endpoint.to_string())
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Full::new(Bytes::from(form)))
-            .map_err(|error| http(&error))?;
-        if let Some(value) = self.bearer().await? {
-            request.headers_mut().insert(AUTHORIZATION, value);
-        }
-        let stream = self.connect().await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| http(&error))?;
-        let connection = tokio::spawn(connection);
-        let answered = async {
-            let answer = sender.send_request(request).await.map_err(|error| http(&error))?;
-            let (head, body) = answer.into_parts();
-            let body = Limited::new(body, self.most).collect().await;
-            Ok(Response::from_parts(head, body.map_err(|error| http(&error))?.to_bytes()))
-        };
-        let answered = answered.await;
-        connection.abort();
-        answered
-    }
+fn seconds(at: OffsetDateTime) -> String {
+    format!("{:.3}", at.unix_timestamp_nanos() as f64 / 1e9)
+}
 
-    async fn bearer(&self) -> Result<Option<HeaderValue>, Unanswered> {
-        let Some(path) = &self.token else { return Ok(None) };
-        let wrong = |problem| Unanswered::Token { path: path.clone(), problem };
-        let text = tokio::fs::read_to_string(path).await;
-        let text = text.map_err(|error| wrong(error.to_string()))?;
-        let value = HeaderValue::from_str(&format!("Bearer {}", text.trim()));
-        let mut value = value.map_err(|_| wrong("holds no bearer token".to_owned()))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
-    }
-
-    async fn connect(&self) -> Result<net::Stream, Unanswered> {
-        let port = self.endpoint.port;
-        let ips = match &self.endpoint.host {
-            Host::Ip(ip) => vec![*ip],
-            Host::Name(name) => {
-                let found = self.resolver.resolve_all(name, IpPreference::default()).await;
-                found.map_err(Unanswered::Connection)?
-            }
-        };
-        let mut last = Unanswered::Http("the name has no address".to_owned());
-        for ip in ips {
-            match net::connect((ip, port).into()).await {
-                Ok(stream) => return Ok(stream),
-                Err(fault) => last = Unanswered::Connection(fault),
-            }
-        }
-        Err(last)
-    }
+fn number((_, text): &(f64, String)) -> f64 {
+    text.parse().unwrap_or(f64::NAN)
 }

@@ -8,13 +8,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::rules::{Group, Rule, annotations};
-use crate::slo::{Burn, Function, GroupKey, Severity, Slo, Window, burns, promql_duration};
+use crate::slo::{Burn, Detail, Function, GroupKey, Severity, Slo, Window, burns, promql_duration};
 
 /// How often the rates are made; what is made of them counts on it.
 const INTERVAL: &str = "1m";
 const INTERVAL_SECONDS: u64 = 60;
 /// How often what is left of a budget is made.
 const BUDGET_INTERVAL: &str = "5m";
+/// How often the details of a report are counted, each time of just that time.
+const REPORT_INTERVAL: &str = "1h";
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -43,7 +45,7 @@ fn calendar() -> Group {
     }
 }
 
-fn of(slo: &Slo, runbooks: &str) -> [Group; 2] {
+fn of(slo: &Slo, runbooks: &str) -> [Group; 3] {
     let group = |name: String, interval: &str, rules| Group {
         name,
         interval: Some(interval.to_owned()),
@@ -55,7 +57,14 @@ fn of(slo: &Slo, runbooks: &str) -> [Group; 2] {
     [
         group(format!("meshprobe-slo-{}", slo.name), INTERVAL, rules),
         group(format!("meshprobe-slo-{}-window", slo.name), BUDGET_INTERVAL, window(slo)),
+        group(format!("meshprobe-slo-{}-report", slo.name), REPORT_INTERVAL, details(slo)),
     ]
+}
+
+/// What reports read besides budgets.
+fn details(slo: &Slo) -> Vec<Rule> {
+    let rule = |detail: Detail| record(slo, detail.recorded(), slo.detail(detail, REPORT_INTERVAL));
+    Detail::ALL.map(rule).into()
 }
 
 /// `meshprobe:slo_NAME{slo="…"}`.

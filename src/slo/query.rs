@@ -129,7 +129,8 @@ fn histogram(latency: &Latency) -> &'static str {
     }
 }
 
-fn connection(latency: &Latency) -> Option<String> {
+/// The connections that a latency is of.
+pub(super) fn connection(latency: &Latency) -> Option<String> {
     latency.connection.map(|connection| matcher("connection", connection.as_str()))
 }
 
@@ -146,6 +147,11 @@ fn bound(latency: &Latency) -> String {
 /// The sum of `inner` by these keys.
 pub(super) fn grouped(by: &[GroupKey], inner: &str) -> String {
     let labels = by.iter().map(|key| key.as_str()).collect::<Vec<_>>();
+    summed(by, &labels, inner)
+}
+
+/// The sum of `inner` by these labels, among which are those of the keys.
+pub(super) fn summed(by: &[GroupKey], labels: &[&str], inner: &str) -> String {
     let told = by.contains(&GroupKey::Namespace).then(|| {
         let regex = quoted(&format!("(?:{})/([^/]+)/.+", NAMESPACED.join("|")));
         format!("label_replace({inner}, \"namespace\", \"$1\", \"target\", {regex})")

@@ -87,18 +87,20 @@ impl Pattern {
 
     /// The regular expression (RE2, anchored by Prometheus) that matches the same.
     pub(super) fn regex(&self) -> String {
-        let mut regex = String::new();
-        for c in self.0.chars() {
-            match c {
-                '*' => regex += ".*",
-                '\\' | '.' | '+' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$' => {
-                    regex.extend(['\\', c]);
-                }
-                _ => regex.push(c),
-            }
-        }
-        regex
+        self.0.split('*').map(literal).collect::<Vec<_>>().join(".*")
     }
+}
+
+/// The regular expression (RE2) that matches just `text`.
+pub fn literal(text: &str) -> String {
+    let mut regex = String::new();
+    for c in text.chars() {
+        if "\\.+*?()|[]{}^$".contains(c) {
+            regex.push('\\');
+        }
+        regex.push(c);
+    }
+    regex
 }
 
 impl fmt::Display for Pattern {

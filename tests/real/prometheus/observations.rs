@@ -83,7 +83,7 @@ async fn what_keeps_an_answer_away_is_told() {
     let url = format!("http://{}", prometheus.address);
     let with = promql::Prometheus::new(&url, Some(token.clone()), resolver).expect("a URL");
     let missing = with.instant("1", now).await;
-    assert!(matches!(&missing, Err(Unanswered::Token { .. })), "{missing:?}");
+    assert!(matches!(&missing, Err(Unanswered::Credentials { .. })), "{missing:?}");
     write_file(&dir, "token", "secret\n");
     with.instant("1", now).await.expect("a token is no hindrance");
     for url in ["https://prometheus", "http://user@prometheus", "prometheus:9090", "http://a/?b"] {

@@ -1,0 +1,174 @@
+//! What counts come to: holes, spells, standings, and what incidents cost.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use crate::report::LEAST_COVERED;
+use crate::report::ask::Asker;
+use crate::report::count::{Counted, Counting, From, Key, open};
+use crate::report::model::{Figures, Group, Incident, Period, SloReport, Spell, Standing, Step};
+use crate::report::span::Span;
+use crate::slo::{Counts, Function, Slo, promql_duration};
+
+/// Spells and incidents that are told.
+const MOST_TOLD: usize = 10;
+/// Incidents whose cost is asked for, the latest first.
+const MOST_ASKED: usize = 50;
+/// Rates look back this long: what an incident cost is counted for so much longer.
+const LAG: time::Duration = time::Duration::minutes(5);
+
+/// Puts steps, holes and spells into `report`, and how much of the time is known.
+pub(super) fn time(
+    report: &mut SloReport,
+    slo: &Slo,
+    span: Span,
+    counted: &Counted,
+    known: &[(Period, f64)],
+) {
+    let all = |at: usize| {
+        let mut told = counted.groups.values().filter_map(|row| row[at].as_ref()).peekable();
+        told.peek()?;
+        Some(told.fold(Counts::default(), |sum, counts| sum.and(counts)))
+    };
+    let counts: Vec<Option<Counts>> = (0..span.steps().len()).map(all).collect();
+    let steps = span.steps().into_iter().zip(&counts);
+    report.steps = steps
+        .map(|(period, counts)| Step {
+            period,
+            bad: counts.map(|counts| counts.bad()),
+            total: counts.map(|counts| counts.total()),
+        })
+        .collect();
+    let unknown = |period: &Period| {
+        let within = |step: &&Step| step.period.from <= period.from && period.to <= step.period.to;
+        report.steps.iter().find(within).is_none_or(|step| step.total.is_none())
+    };
+    let (mut holes, mut covered) = (Vec::new(), 0.0);
+    for (period, share) in known {
+        let share = if unknown(period) { 0.0 } else { *share };
+        covered += share * seconds(period);
+        if share < 1.0 {
+            holes.push(*period);
+        }
+    }
+    report.whole.covered = covered / seconds(&span.period());
+    report.holes = joined(holes);
+    report.spells = spells(slo, &report.steps);
+}
+
+fn seconds(period: &Period) -> f64 {
+    (period.to - period.from).as_seconds_f64()
+}
+
+/// Periods with those that follow each other joined.
+fn joined(periods: Vec<Period>) -> Vec<Period> {
+    let mut joined: Vec<Period> = Vec::new();
+    for period in periods {
+        match joined.last_mut().filter(|last| last.to == period.from) {
+            Some(last) => last.to = period.to,
+            None => joined.push(period),
+        }
+    }
+    joined
+}
+
+fn spells(slo: &Slo, steps: &[Step]) -> Vec<Spell> {
+    let all: f64 = steps.iter().filter_map(|step| step.total).sum();
+    let allowed = slo.objective.budget() * all;
+    let mut spells: Vec<Spell> = Vec::new();
+    for step in steps {
+        let (Some(bad), Some(total)) = (step.bad, step.total) else { continue };
+        if bad <= slo.objective.budget() * total {
+            continue;
+        }
+        match spells.last_mut().filter(|last| last.period.to == step.period.from) {
+            Some(last) => {
+                last.period.to = step.period.to;
+                last.bad += bad;
+            }
+            None => spells.push(Spell { period: step.period, bad, budget_spent: None }),
+        }
+    }
+    for spell in &mut spells {
+        spell.budget_spent = (allowed > 0.0).then(|| spell.bad / allowed);
+    }
+    spells.sort_by(|a, b| b.bad.total_cmp(&a.bad));
+    spells.truncate(MOST_TOLD);
+    spells
+}
+
+/// The share of the time of `steps` of which `row` knows something.
+pub(super) fn covered(steps: &[Step], row: &[Option<Counts>]) -> f64 {
+    let all: f64 = steps.iter().map(|step| seconds(&step.period)).sum();
+    let told = steps.iter().zip(row).filter(|(_, counts)| counts.is_some());
+    let told: f64 = told.map(|(step, _)| seconds(&step.period)).sum();
+    if all > 0.0 { told / all } else { 0.0 }
+}
+
+/// Groups by the share of bad attempts, the largest first.
+pub(super) fn by_error_share(counted: &Counted) -> Vec<&Key> {
+    let share = |row: &[Option<Counts>]| {
+        let sum = row.iter().flatten().fold(Counts::default(), |sum, counts| sum.and(counts));
+        sum.error_share().unwrap_or(-1.0)
+    };
+    let mut keys: Vec<(f64, &Key)> =
+        counted.groups.iter().map(|(key, row)| (share(row), key)).collect();
+    keys.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    keys.into_iter().map(|(_, key)| key).collect()
+}
+
+/// The smallest budget left first; what has none last.
+pub(super) fn worst_first(groups: &mut [Group]) {
+    let left = |group: &Group| group.figures.budget_left.unwrap_or(f64::INFINITY);
+    groups.sort_by(|a, b| left(a).total_cmp(&left(b)).then_with(|| a.labels.cmp(&b.labels)));
+}
+
+/// Missed when any budget is; met when all are, and enough of the time is known.
+pub(super) fn standing(whole: &Figures, groups: &[Group]) -> Standing {
+    let all = || groups.iter().map(|group| group.figures.standing);
+    match whole.standing {
+        _ if all().any(|standing| standing == Standing::Missed) => Standing::Missed,
+        standing if groups.is_empty() => standing,
+        Standing::NoData => Standing::NoData,
+        _ if whole.covered < LEAST_COVERED => Standing::TooLittleData,
+        _ if all().any(|standing| standing != Standing::Met) => Standing::TooLittleData,
+        _ => Standing::Met,
+    }
+}
+
+/// Incidents of the period of `report`, with what each cost, the costliest first.
+pub(super) async fn incidents(
+    asker: &Asker<'_>,
+    counting: &Counting<'_>,
+    report: &SloReport,
+    incidents: Option<Vec<Incident>>,
+) -> Option<Vec<Incident>> {
+    let mut told: Vec<Incident> = incidents?;
+    let Period { from, to } = report.period;
+    told.retain(|it| it.since < to && it.until.is_none_or(|until| until > from));
+    told.sort_by_key(|it| Reverse(it.since));
+    told.truncate(MOST_ASKED);
+    let allowed = counting.slo.objective.budget() * report.whole.total;
+    for incident in &mut told {
+        let end = incident.until.map_or(to, |until| (until + LAG).min(to));
+        let length = (end - incident.since.max(from)).max(LAG);
+        let length = Duration::from_secs(length.whole_seconds().unsigned_abs());
+        let expression = match counting.from {
+            From::Rules => {
+                let rates = counting.recorded("bad:rate5m");
+                format!("sum(sum_over_time({rates}[{}])) * 60", open(length))
+            }
+            From::Agents => {
+                let range = promql_duration(length);
+                counting.slo.expressions(Function::Increase, &range, &[]).bad
+            }
+        };
+        let answer = asker.instant(&expression, end).await;
+        let bad = answer.first().map(|sample| sample.value).filter(|bad| bad.is_finite());
+        incident.bad = bad;
+        incident.budget_spent = bad.filter(|_| allowed > 0.0).map(|bad| bad / allowed);
+    }
+    told.sort_by(|a, b| b.bad.unwrap_or(-1.0).total_cmp(&a.bad.unwrap_or(-1.0)));
+    told.truncate(MOST_TOLD);
+    Some(told)
+}

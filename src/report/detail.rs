@@ -1,0 +1,260 @@
+//! Nodes, zones, phases and latencies of one SLO.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::promql::Track;
+use crate::report::ask::Asker;
+use crate::report::count::{Counting, From, Key, labels, open};
+use crate::report::histogram::Histogram;
+use crate::report::model::{Column, HeatMap, Latency, PhaseTime, Place};
+use crate::report::span::{Piece, Span};
+use crate::slo::{Connection, Counts, Detail, GroupKey, Slo, literal, promql_duration, quoted};
+
+/// Groups whose latencies and phases are told, the worst first: each has some 50 series.
+pub(super) const MOST_DETAILED: usize = 200;
+
+/// What is known of latencies and phases.
+#[derive(Debug, Default)]
+pub(super) struct Latencies {
+    /// Cold and warm, of all groups together.
+    pub(super) whole: [Option<Latency>; 2],
+    /// The same of each group.
+    pub(super) groups: BTreeMap<Key, [Option<Latency>; 2]>,
+    /// Phases, the longest first.
+    pub(super) phases: Vec<PhaseTime>,
+    /// The longest of each group.
+    pub(super) slowest: BTreeMap<Key, PhaseTime>,
+}
+
+/// Asks for details of one SLO.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Details<'a> {
+    counting: Counting<'a>,
+    span: Span,
+}
+
+impl<'a> Details<'a> {
+    /// Of `span`; times of less than some hours are read from the series of agents, as rules count
+    /// details by the hour.
+    pub(super) fn of(counting: Counting<'a>, span: Span) -> Self {
+        let from = if span.has_hours() { counting.from } else { From::Agents };
+        Self { counting: Counting { from, ..counting }, span }
+    }
+
+    fn slo(&self) -> &Slo {
+        self.counting.slo
+    }
+
+    /// `detail` over a window, of series that also have these `matchers`.
+    fn expression(&self, detail: Detail, window: Duration, matchers: &[String]) -> String {
+        match self.counting.from {
+            From::Rules => {
+                let series = self.counting.recorded(detail.recorded());
+                let series = series.strip_suffix('}').expect("it ends its matchers");
+                let more: String = matchers.iter().map(|it| format!(",{it}")).collect();
+                format!("sum_over_time({series}{more}}}[{}])", open(window))
+            }
+            From::Agents => self.slo().detail(detail, &promql_duration(window)),
+        }
+    }
+
+    async fn tracks(&self, asker: &Asker<'_>, detail: Detail, matchers: &[String]) -> Vec<Track> {
+        let labels = detail.labels(&self.slo().group_by).join(", ");
+        self.summed(asker, detail, &labels, matchers).await
+    }
+
+    /// The sum of all of the span, by these labels.
+    async fn summed(
+        &self,
+        asker: &Asker<'_>,
+        detail: Detail,
+        labels: &str,
+        matchers: &[String],
+    ) -> Vec<Track> {
+        let pieces = self.span.long_pieces(self.counting.longest());
+        let expression =
+            |it| format!("sum by ({labels}) ({})", self.expression(detail, it, matchers));
+        let answers = asker.pieces(&pieces, expression).await;
+        answers.into_iter().flat_map(|(_, tracks)| tracks).collect()
+    }
+
+    /// Nodes and zones, the worst first.
+    pub(super) async fn places(&self, asker: &Asker<'_>) -> [Vec<Place>; 2] {
+        let (bad, total) = futures_util::join!(
+            self.tracks(asker, Detail::NodeBad, &[]),
+            self.tracks(asker, Detail::NodeTotal, &[]),
+        );
+        let by = [GroupKey::Node, GroupKey::Zone];
+        let mut nodes: BTreeMap<Key, [f64; 2]> = BTreeMap::new();
+        for (part, tracks) in [bad, total].iter().enumerate() {
+            for track in tracks {
+                let counts = nodes.entry(labels(&by, &track.labels)).or_default();
+                counts[part] += sum(track);
+            }
+        }
+        let mut zones: BTreeMap<String, [f64; 2]> = BTreeMap::new();
+        for (key, [bad, total]) in &nodes {
+            if !key[1].is_empty() {
+                let zone = zones.entry(key[1].clone()).or_default();
+                *zone = [zone[0] + bad, zone[1] + total];
+            }
+        }
+        let zone = |key: &Key| Some(key[1].clone()).filter(|zone| !zone.is_empty());
+        let nodes = nodes
+            .iter()
+            .filter(|(key, _)| !key[0].is_empty())
+            .filter_map(|(key, counts)| place(key[0].clone(), zone(key), *counts));
+        let zones = zones.into_iter().filter_map(|(name, counts)| place(name, None, counts));
+        [nodes.collect(), zones.collect()].map(worst_first)
+    }
+
+    /// Latencies and phases; of `worst` groups alone when there are more of them than are detailed.
+    pub(super) async fn latencies(&self, asker: &Asker<'_>, worst: &[&Key]) -> Latencies {
+        let by = &self.slo().group_by;
+        let matchers = if worst.len() > MOST_DETAILED {
+            only(by, &worst[..MOST_DETAILED])
+        } else {
+            Vec::new()
+        };
+        let (all, buckets, seconds, counts) = futures_util::join!(
+            self.all_buckets(asker),
+            self.tracks(asker, Detail::Buckets, &matchers),
+            self.tracks(asker, Detail::PhaseSeconds, &matchers),
+            self.tracks(asker, Detail::PhaseCount, &matchers),
+        );
+        let mut told = Latencies { whole: cold_and_warm(all.iter()), ..Latencies::default() };
+        for (key, tracks) in grouped(by, &buckets) {
+            told.groups.insert(key, cold_and_warm(tracks.into_iter()));
+        }
+        told.phases = match matchers.is_empty() {
+            true => phases(seconds.iter(), counts.iter()),
+            false => self.all_phases(asker).await,
+        };
+        let mut counts = grouped(by, &counts);
+        for (key, seconds) in grouped(by, &seconds) {
+            let counts = counts.remove(&key).unwrap_or_default();
+            let longest = phases(seconds.into_iter(), counts.into_iter()).into_iter().next();
+            told.slowest.extend(longest.map(|longest| (key, longest)));
+        }
+        told
+    }
+
+    async fn all_buckets(&self, asker: &Asker<'_>) -> Vec<Track> {
+        self.summed(asker, Detail::Buckets, "connection, le", &[]).await
+    }
+
+    async fn all_phases(&self, asker: &Asker<'_>) -> Vec<PhaseTime> {
+        let (seconds, counts) = futures_util::join!(
+            self.summed(asker, Detail::PhaseSeconds, "phase", &[]),
+            self.summed(asker, Detail::PhaseCount, "phase", &[]),
+        );
+        phases(seconds.iter(), counts.iter())
+    }
+
+    /// How long attempts took over time.
+    pub(super) async fn heat_map(&self, asker: &Asker<'_>) -> Option<HeatMap> {
+        let span = if self.counting.from == From::Rules { self.span.by_hours() } else { self.span };
+        let pieces = span.pieces(self.counting.longest());
+        let expression =
+            |it| format!("sum by (le) ({})", self.expression(Detail::Buckets, it, &[]));
+        let answers = asker.pieces(&pieces, expression).await;
+        heat_map(span, &answers)
+    }
+}
+
+fn heat_map(span: Span, answers: &[(Piece, Vec<Track>)]) -> Option<HeatMap> {
+    let steps = span.steps();
+    let mut columns = vec![Histogram::default(); steps.len()];
+    for track in answers.iter().flat_map(|(_, tracks)| tracks) {
+        let Some(le) = track.labels.get("le") else { continue };
+        for (end, value) in &track.points {
+            if let Some(at) = span.index(*end) {
+                columns[at].add(le, *value);
+            }
+        }
+    }
+    let mut bounds: Vec<f64> = columns.iter().flat_map(Histogram::bounds).collect();
+    bounds.sort_by(f64::total_cmp);
+    bounds.dedup();
+    // Bounds that not all of the time had cannot be rows of one map.
+    let told: Vec<&Histogram> = columns.iter().filter(|it| it.total().is_some()).collect();
+    bounds.retain(|bound| told.iter().all(|it| it.bounds().any(|known| known == *bound)));
+    if told.is_empty() || bounds.is_empty() {
+        return None;
+    }
+    let rows = |it: &Histogram| it.total().and_then(|_| it.rows(&bounds)).unwrap_or_default();
+    let columns = steps.into_iter().zip(&columns);
+    let columns = columns.map(|(period, it)| Column { period, counts: rows(it) }).collect();
+    Some(HeatMap { bounds, columns })
+}
+
+/// Matchers that select no group but these, and maybe some more: each label by itself.
+fn only(by: &[GroupKey], keys: &[&Key]) -> Vec<String> {
+    let label = |(at, key): (usize, &GroupKey)| {
+        let mut values: Vec<String> = keys.iter().map(|values| literal(&values[at])).collect();
+        values.sort();
+        values.dedup();
+        format!("{}=~{}", key.as_str(), quoted(&values.join("|")))
+    };
+    by.iter().enumerate().map(label).collect()
+}
+
+fn grouped<'a>(by: &[GroupKey], tracks: &'a [Track]) -> BTreeMap<Key, Vec<&'a Track>> {
+    let mut groups: BTreeMap<Key, Vec<&Track>> = BTreeMap::new();
+    for track in tracks {
+        groups.entry(labels(by, &track.labels)).or_default().push(track);
+    }
+    groups
+}
+
+fn cold_and_warm<'a>(tracks: impl Iterator<Item = &'a Track>) -> [Option<Latency>; 2] {
+    let mut both = [Histogram::default(), Histogram::default()];
+    for track in tracks {
+        let label = |name| track.labels.get(name).map(String::as_str).unwrap_or_default();
+        let warm = usize::from(label("connection") == Connection::Warm.as_str());
+        both[warm].add(label("le"), sum(track));
+    }
+    both.map(|histogram| histogram.latency())
+}
+
+fn phases<'a>(
+    seconds: impl Iterator<Item = &'a Track>,
+    counts: impl Iterator<Item = &'a Track>,
+) -> Vec<PhaseTime> {
+    let mut sums: BTreeMap<&str, [f64; 2]> = BTreeMap::new();
+    let parts = seconds.map(|it| (0, it)).chain(counts.map(|it| (1, it)));
+    for (part, track) in parts {
+        let phase = track.labels.get("phase").map(String::as_str).unwrap_or_default();
+        sums.entry(phase).or_default()[part] += sum(track);
+    }
+    let mut phases: Vec<PhaseTime> = sums
+        .into_iter()
+        .filter(|(phase, [_, count])| !phase.is_empty() && *count > 0.0)
+        .map(|(phase, [seconds, count])| PhaseTime {
+            phase: phase.to_owned(),
+            mean_seconds: seconds / count,
+            count,
+        })
+        .filter(|it| it.mean_seconds.is_finite())
+        .collect();
+    phases.sort_by(|a, b| b.mean_seconds.total_cmp(&a.mean_seconds));
+    phases
+}
+
+/// What all points of a track are together.
+fn sum(track: &Track) -> f64 {
+    track.points.iter().map(|(_, value)| value).sum()
+}
+
+fn place(name: String, zone: Option<String>, [bad, total]: [f64; 2]) -> Option<Place> {
+    let counts = Counts::new(bad, total, 0.0).filter(|counts| counts.total() > 0.0)?;
+    let attained = counts.error_share().map(|share| 1.0 - share);
+    Some(Place { name, zone, bad: counts.bad(), total, attained })
+}
+
+fn worst_first(mut places: Vec<Place>) -> Vec<Place> {
+    let share = |place: &Place| place.bad / place.total;
+    places.sort_by(|a, b| share(b).total_cmp(&share(a)).then_with(|| a.name.cmp(&b.name)));
+    places
+}
