@@ -15,7 +15,7 @@ CLUSTER_THREADS ?= 4
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
-test: tools ## all tests: pure, loopback, and against CoreDNS, Envoy, nginx, Prometheus
+test: tools ## all tests: pure, loopback, and against CoreDNS, Envoy, nginx, Prometheus; the page in Chromium
 	cargo test --locked
 	cargo test --locked --test real -- --test-threads=$(REAL_THREADS)
 

@@ -1,7 +1,9 @@
 //! How well and how fast a diagnosis finds what is broken: simulated clusters, faults of every
 //! kind, against voting and set cover.
 //!
-//! `cargo bench --bench localise [-- quick]`. What faults do to paths is described here once more
+//! `cargo bench --bench localise -- [quick] [talk] [100|1000|5000] [hard|gray|faint]
+//! [single|double|triple]`: `talk` tells each mistake; named sizes, strengths and counts leave out
+//! others. What faults do to paths is described here once more
 //! (`faults`), from what the wire does and not from the diagnosis's own table.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -17,17 +19,24 @@ mod random;
 
 use std::collections::BTreeSet;
 use std::io::{BufReader, BufWriter, Seek, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use baselines::Evidence as Crossed;
 use cluster::Cluster;
 use faults::{Fault, Strength};
-use meshprobe::diagnosis::{Evidence, Line, lines};
+use meshprobe::diagnosis::{Evidence, Line, Report, lines};
+use nix::time::{ClockId, clock_gettime};
 use random::Random;
 use time::macros::datetime;
 
 /// Attempts of each path: five minutes at ten seconds.
 const ATTEMPTS: u32 = 30;
+
+/// Nodes of the clusters, as arguments name them.
+const SIZES: [&str; 3] = ["100", "1000", "5000"];
+
+/// How many faults, as arguments name it.
+const COUNTS: [&str; 4] = ["none", "single", "double", "triple"];
 
 /// What was found, summed over trials.
 #[derive(Default, Clone, Copy)]
@@ -63,21 +72,27 @@ struct Row {
     voting: Score,
     cover: Score,
     words: usize,
+    /// Sums of confidences: of what was rightly accused, and of what was not.
+    sure: [f64; 2],
     adding: Duration,
     inference: Duration,
     trials: u32,
 }
 
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "quick");
-    let talk = std::env::args().any(|argument| argument == "talk");
+    let asked: BTreeSet<String> = std::env::args().skip(1).collect();
+    let (quick, talk) = (asked.contains("quick"), asked.contains("talk"));
+    // Words that name sizes or strengths leave out the others.
+    let left_out = |word: &str, all: &[&str]| {
+        all.iter().any(|other| asked.contains(*other)) && !asked.contains(word)
+    };
     let sizes: &[(usize, usize)] =
         if quick { &[(100, 20), (1000, 8)] } else { &[(100, 100), (1000, 40), (5000, 4)] };
-    if !quick {
+    if !quick && !left_out("5000", &SIZES) {
         large();
     }
     println!(
-        "\n{:>5} {:7} {:10} {:>6} | {:>9} {:>6} {:>6} {:>6} | {:>6} {:>6} | {:>8} {:>8}",
+        "\n{:>5} {:7} {:10} {:>6} | {:>9} {:>6} {:>6} {:>6} {:>13} | {:>6} {:>6} | {:>8} {:>8}",
         "nodes",
         "faults",
         "strength",
@@ -86,14 +101,21 @@ fn main() {
         "recall",
         "F1",
         "words",
+        "right / wrong",
         "voting",
         "cover",
         "add",
         "infer"
     );
     for &(nodes, trials) in sizes {
+        if left_out(&nodes.to_string(), &SIZES) {
+            continue;
+        }
         for strength in Strength::ALL {
-            for count in 1..=3 {
+            if left_out(strength.key(), &Strength::ALL.map(Strength::key)) {
+                continue;
+            }
+            for count in (1..=3).filter(|count| !left_out(COUNTS[*count], &COUNTS)) {
                 // Every kind is to have its turn, alone too.
                 let trials = if count == 1 && nodes <= 1000 { trials.max(17) } else { trials };
                 let row = trials_of(nodes, strength, count, trials, talk);
@@ -107,19 +129,25 @@ fn main() {
 fn print(nodes: usize, count: usize, strength: Strength, row: &Row) {
     let each = |time: Duration| time.as_secs_f64() * 1e3 / f64::from(row.trials);
     println!(
-        "{nodes:>5} {:7} {:10} {:>6} | {:>9.3} {:>6.3} {:>6.3} {:>6.3} | {:>6.3} {:>6.3} | {:>6.0}ms {:>6.0}ms",
-        ["", "single", "double", "triple"][count],
+        "{nodes:>5} {:7} {:10} {:>6} | {:>9.3} {:>6.3} {:>6.3} {:>6.3} {:>13} | {:>6.3} {:>6.3} | {:>6.0}ms {:>6.0}ms",
+        COUNTS[count],
         strength.as_str(),
         row.trials,
         row.ours.precision(),
         row.ours.recall(),
         row.ours.f1(),
         row.words as f64 / row.ours.right.max(1) as f64,
+        format!("{} / {}", mean(row.sure[0], row.ours.right), mean(row.sure[1], row.ours.wrong)),
         row.voting.f1(),
         row.cover.f1(),
         each(row.adding),
         each(row.inference),
     );
+}
+
+/// The mean of so many; a dash of none.
+fn mean(sum: f64, count: usize) -> String {
+    if count == 0 { "-".to_owned() } else { format!("{:.3}", sum / count as f64) }
 }
 
 fn trials_of(nodes: usize, strength: Strength, count: usize, trials: usize, talk: bool) -> Row {
@@ -133,20 +161,23 @@ fn trials_of(nodes: usize, strength: Strength, count: usize, trials: usize, talk
         let mut crossed = Crossed::default();
         let mut adding = Duration::ZERO;
         cluster.observe(&faults, ATTEMPTS, &mut random, |path, observation| {
-            let start = Instant::now();
+            let start = spent();
             evidence.add(observation);
-            adding += start.elapsed();
+            adding += spent() - start;
             crossed.add(&cluster, path, observation);
         });
-        let start = Instant::now();
+        let start = spent();
         let report = evidence.diagnose(datetime!(2026-01-01 00:05 UTC));
-        row.inference += start.elapsed();
+        row.inference += spent() - start;
         row.adding += adding;
         row.trials += 1;
         let truth: BTreeSet<String> = faults.iter().map(|fault| fault.name(&cluster)).collect();
         let found: BTreeSet<String> =
             report.diagnoses.iter().map(|found| found.component.clone()).collect();
         row.ours.add(&truth, &found);
+        for found in &report.diagnoses {
+            row.sure[usize::from(!truth.contains(&found.component))] += found.confidence;
+        }
         row.words += faults
             .iter()
             .filter(|fault| {
@@ -158,17 +189,23 @@ fn trials_of(nodes: usize, strength: Strength, count: usize, trials: usize, talk
         row.voting.add(&truth, &crossed.voting());
         row.cover.add(&truth, &crossed.cover());
         if talk && truth != found {
-            let said: Vec<String> = report
-                .diagnoses
-                .iter()
-                .map(|found| format!("{} {} {}", found.component, found.fault, found.confidence))
-                .collect();
-            let faults: Vec<String> =
-                faults.iter().map(|fault| format!("{} {fault:?}", fault.name(&cluster))).collect();
-            println!("  {faults:?}: {said:?}");
+            tell(&cluster, &faults, &report);
         }
     }
     row
+}
+
+/// Prints what was told, and why, where that is wrong.
+fn tell(cluster: &Cluster, faults: &[Fault], report: &Report) {
+    for fault in faults {
+        println!("  {} {} {fault:?}", fault.name(cluster), fault.word());
+    }
+    for found in &report.diagnoses {
+        println!("    told {} {} {}", found.component, found.fault, found.confidence);
+        if faults.iter().all(|fault| fault.name(cluster) != found.component) {
+            found.evidence.iter().for_each(|line| println!("      {line}"));
+        }
+    }
 }
 
 /// Clusters with nothing but background failures.
@@ -202,13 +239,13 @@ fn large() {
     }
     file.rewind().expect("a file");
     let before = memory("VmRSS:");
-    let start = Instant::now();
+    let start = spent();
     let mut read = 0;
     lines(BufReader::new(&file), |line| read += u32::from(matches!(line, Line::Read(_))))
         .expect("readable");
-    let parsing = start.elapsed();
+    let parsing = spent() - start;
     file.rewind().expect("a file");
-    let start = Instant::now();
+    let start = spent();
     let mut evidence = Evidence::new(&cluster.topology);
     lines(BufReader::new(&file), |line| {
         if let Line::Read(observation) = line {
@@ -216,10 +253,10 @@ fn large() {
         }
     })
     .expect("readable");
-    let both = start.elapsed();
-    let start = Instant::now();
+    let both = spent() - start;
+    let start = spent();
     let report = evidence.diagnose(datetime!(2026-01-01 00:05 UTC));
-    let inference = start.elapsed();
+    let inference = spent() - start;
     println!(
         "5000 nodes, {count} observations ({read} read): parsing {:.2} s, adding {:.2} s, \
          inference {:.2} s, {} found; RSS {} MiB before, peak {} MiB",
@@ -230,6 +267,11 @@ fn large() {
         before / 1024,
         memory("VmHWM:") / 1024,
     );
+}
+
+/// The time that this thread has had of a processor: others that run beside it count for nothing.
+fn spent() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux tells it").into()
 }
 
 /// A line of /proc/self/status, KiB.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes what is made from the chart: config/example.yaml, config/controller.yaml, the rules of the default
-# SLOs, and the generated files of deploy/kustomize. Run it after a change of the chart or of
-# `meshprobe rules`; deploy/test.sh fails until then. MESHPROBE names the binary, target/debug/meshprobe
+# SLOs, the dashboards, and the generated files of deploy/kustomize. Run it after a change of the chart, of
+# `meshprobe rules` or of `meshprobe dashboards`; deploy/test.sh fails until then. MESHPROBE names the binary, target/debug/meshprobe
 # by default.
 #
 # usage: deploy/generate.sh [FOLDER]     FOLDER instead of the project, to compare
@@ -70,8 +70,11 @@ awk '/^slos:/ { inside = 1; print; next } /^[^ ]/ || /^$/ { inside = 0 } inside'
     "$meshprobe" rules --config "$into/config/controller.yaml" --only slo
 } >"$files/slo.yaml"
 
+rm -rf "$files/dashboards"
+"$meshprobe" dashboards --out "$files/dashboards" >/dev/null
+
 render base namespaces serviceaccounts rbac configmaps agents controller services istio networkpolicies
-render overlays/monitoring monitors prometheusrule dashboard -- \
+render overlays/monitoring monitors prometheusrule dashboards -- \
     --set podMonitor.enabled=true,prometheusRule.enabled=true,grafanaDashboard.enabled=true
 render overlays/channel-key configmaps agents controller -- \
     --set channelKey.existingSecret=meshprobe-channel-key

@@ -306,7 +306,7 @@ check "overlay channel-key is the chart with an existing Secret" same overlays/c
     --set channelKey.existingSecret=meshprobe-channel-key
 check "overlay no-istio-crds is the chart without Istio" same overlays/no-istio-crds --set istio.enabled=false
 
-# --- rules and dashboard ----------------------------------------------------------------------------
+# --- rules and dashboards ---------------------------------------------------------------------------
 
 rules() {
     render --set prometheusRule.enabled=true "$@" --show-only templates/prometheusrule.yaml |
@@ -346,28 +346,36 @@ metrics_are_documented() {
             echo "$metric is in no row of docs/metrics.md"
             unknown=1
         }
-    done < <(grep -ohE 'meshprobe_[a-z_]+' "$chart/files/alerts.yaml" "$chart/files/dashboard.json" |
+    done < <(grep -ohE 'meshprobe_[a-z_]+' "$chart/files/alerts.yaml" "$chart"/files/dashboards/*.json |
         sed -E 's/_(bucket|count|sum)$//' | sort -u)
     return "$unknown"
 }
-# The expressions of the dashboard as recording rules, which promtool parses.
-expressions_of_the_dashboard_parse() {
-    python3 - "$chart/files/dashboard.json" >"$scratch/dashboard.yaml" <<'EOF' || return
+# The expressions of the dashboards as recording rules, which promtool parses.
+expressions_of_the_dashboards_parse() {
+    python3 - "$chart"/files/dashboards/*.json >"$scratch/dashboards.yaml" <<'EOF' || return
 import json, re, sys
-board = json.load(open(sys.argv[1]))
-panels = board["panels"]
-assert len({panel["id"] for panel in panels}) == len(panels), "two panels with one id"
+boards = [json.load(open(path)) for path in sys.argv[1:]]
+panels = [panel for board in boards for panel in board["panels"]]
 expressions = [target["expr"] for panel in panels for target in panel.get("targets", [])]
-assert len(expressions) > 10, expressions
+assert len(boards) == 6 and len(expressions) > 60, (len(boards), len(expressions))
 rules = []
 for number, expression in enumerate(expressions):
     expression = re.sub(r"\$__(rate_interval|range)\b", "5m", expression)
-    expression = re.sub(r"\$(node|vantage|target)\b", ".*", expression)
-    assert "$" not in expression, expression
+    expression = re.sub(r"\$(node|vantage|target|slo)\b", ".*", expression)
+    assert "$" not in expression.replace('"$1"', ""), expression
     rules.append({"record": f"panel:expression:{number}", "expr": expression})
-print(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+print(json.dumps({"groups": [{"name": "dashboards", "rules": rules}]}))
 EOF
-    promtool check rules "$scratch/dashboard.yaml"
+    promtool check rules "$scratch/dashboards.yaml"
+}
+# Each is a ConfigMap of its own that Grafana's sidecar finds, its links as the values say.
+dashboards_are_provisioned() {
+    render --set grafanaDashboard.enabled=true --set prometheusRule.runbooks=https://runbooks.example/ \
+        --show-only templates/dashboards.yaml >"$scratch/dashboards.yaml" || return
+    [ "$(grep -c '^kind: ConfigMap' "$scratch/dashboards.yaml")" = 6 ] || return
+    [ "$(grep -c '^    grafana_dashboard: "1"' "$scratch/dashboards.yaml")" = 6 ] || return
+    grep -q '"url": "https://runbooks.example/MeshprobeCaptureLost.md"' "$scratch/dashboards.yaml" || return
+    ! grep -n 'docs/runbooks/' "$scratch/dashboards.yaml"
 }
 check "the rules are good ones" promtool check rules "$scratch/rules.yaml"
 check "alerts fire when they should and are silent when not" promtool test rules "$scratch/alerts.yaml"
@@ -384,8 +392,9 @@ rules_of_slos_are_those_of_the_slos() {
         grep -q 'runbook_url: https://runbooks.example/MeshprobeCaptureLost.md' "$scratch/other.yaml"
 }
 check "rules of SLOs are those of the SLOs" rules_of_slos_are_those_of_the_slos
-check "metrics of alerts and dashboard are documented" metrics_are_documented
-check "expressions of the dashboard parse" expressions_of_the_dashboard_parse
+check "metrics of alerts and dashboards are documented" metrics_are_documented
+check "expressions of the dashboards parse" expressions_of_the_dashboards_parse
+check "dashboards are provisioned, one by one" dashboards_are_provisioned
 check "the plain scrape configuration is a good one" promtool check config "$here/prometheus.yml"
 
 printf '%d passed, %d failed\n' "$passed" "$failed"

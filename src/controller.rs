@@ -101,7 +101,7 @@ impl Controller {
                 "channel.key is not stated: whoever reaches the channel can speak on it"
             );
         }
-        let scraped = scraped::source(config)?;
+        let (scraped, past) = (scraped::source(config)?, scraped::configured(config)?);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let at = config.listen;
         let listener = TcpListener::bind(at).await;
@@ -161,7 +161,8 @@ impl Controller {
         tasks.spawn(analyse::run(Arc::clone(&shared), stop.clone()));
         let gate = tokio::spawn(gate::run(Arc::clone(&shared), stop.clone()));
         tasks.spawn(ended("gate", gate, stop.clone()));
-        tasks.spawn(api::serve(listener, shared, peers, stop.clone(), tasks.clone()));
+        let told = page::Told { shared, prometheus: past };
+        tasks.spawn(api::serve(listener, told, peers, stop.clone(), tasks.clone()));
         Ok(Self { api: addresses.0, channel: addresses.1, stop, tasks })
     }
 

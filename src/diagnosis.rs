@@ -7,6 +7,7 @@
 
 mod agents;
 mod component;
+mod index;
 mod infer;
 mod likelihood;
 mod path;
@@ -15,6 +16,7 @@ mod report;
 mod seen;
 mod signature;
 mod topology;
+mod weigh;
 mod words;
 
 use time::OffsetDateTime;
@@ -65,7 +67,6 @@ impl<'a> Evidence<'a> {
         let tallies = self.seen.tallies();
         let mut search = Search::new(&self.names, &self.seen.paths, &tallies);
         let suspects = search.run();
-        search.settle(&suspects);
         let expected = self.topology.agents.len();
         report::report(&mut search, &suspects, &lame, (&self.seen, expected), now)
     }

@@ -13,6 +13,7 @@ pub mod change;
 mod check;
 pub mod command;
 mod data_plane;
+pub mod gauges;
 mod plaintext;
 mod policies;
 mod proof;

@@ -40,6 +40,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempt;
 use crate::flow::FleetFlows;
+use crate::gate::Scope;
+use crate::gate::answer::Ask;
+use crate::gate::gauges::gauges;
 use api::Question;
 pub use blame::{blame, replica_name};
 use board::{Board, Finding, Totals};
@@ -221,6 +224,16 @@ fn answer(
         }
         Question::Gate(ask, to) => {
             let _ = to.send(gate::judge(&ask, mesh, there, seen));
+        }
+        Question::Metrics(to) => {
+            let ask = Ask { scope: Scope::Mesh, settings: gate::SETTINGS };
+            let metrics = diagnosing.metrics();
+            metrics.gate(&gauges(&gate::judge(&ask, mesh, there, seen)));
+            let _ = to.send(metrics.exposition().collect());
+        }
+        Question::Targets(to) => {
+            let targets = serde_json::json!([{ "targets": mesh.admins() }]);
+            let _ = to.send(targets.to_string());
         }
         Question::Known(to) => {
             let _ = to.send(picture::known(mesh, diagnosing, seen));

@@ -4,7 +4,7 @@
 //! attempt schedule spec cluster topology digest observation flow slo`), edges (`config net tls
 //! istiod channel drain telemetry`), capabilities (`probe identity discovery metrics responder
 //! window promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis gate
-//! rules`), roles (`agent controller lab`, and the `page` that the last two serve), and `cli`.
+//! rules dashboards`), roles (`agent controller lab`, and the `page` that the last two serve), and `cli`.
 
 pub mod agent;
 pub mod analysis;
@@ -14,6 +14,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod controller;
+pub mod dashboards;
 pub mod detection;
 pub mod diagnosis;
 pub mod digest;

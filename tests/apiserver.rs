@@ -18,6 +18,8 @@ mod apiserver {
     mod net;
     mod objects;
     mod outages;
+    #[path = "../real/prometheus/panels.rs"]
+    mod panels;
     mod pki;
     mod plugin;
     mod rights;

@@ -257,3 +257,24 @@ fn as_kubectls_plugin_it_is_called_as_kubectl_calls_it() {
     let told = text(&lost.stderr);
     assert!(told.contains("--server") && told.contains("kubeconfig"), "{told}");
 }
+
+#[test]
+fn dashboards_are_written_where_they_are_wanted_and_nowhere_else() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let folder = dir.path().join("a/b");
+    let out = folder.to_str().expect("UTF-8");
+    let output = meshprobe(&["dashboards", "--out", out, "--runbooks", "https://r.example/"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let written = text(&output.stdout);
+    assert_eq!(written.lines().count(), 6, "{written}");
+    for file in written.lines() {
+        let json = std::fs::read_to_string(file).expect("it was written");
+        let board: Value = serde_json::from_str(&json).expect("JSON");
+        assert!(file.ends_with(&format!("{}.json", board["uid"].as_str().expect("text"))));
+        assert!(!json.contains("docs/runbooks"), "{file}");
+    }
+    let file = written.lines().next().expect("six");
+    let refused = meshprobe(&["dashboards", "--out", file]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).starts_with(&format!("error: {file}: ")), "{refused:?}");
+}

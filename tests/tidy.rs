@@ -36,6 +36,7 @@ const LAYERS: &[&[&str]] = &[
         "analysis",
         "gate",
         "rules",
+        "dashboards",
         "report",
     ],
     &["agent", "controller", "lab", "page"],

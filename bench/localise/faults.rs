@@ -29,6 +29,15 @@ pub(crate) enum Strength {
 impl Strength {
     pub(crate) const ALL: [Self; 3] = [Self::Hard, Self::Gray, Self::Faint];
 
+    /// Its name as an argument.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Gray => "gray",
+            Self::Faint => "faint",
+        }
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Hard => "hard",

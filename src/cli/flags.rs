@@ -21,7 +21,7 @@ pub(crate) use diagnose::{DiagnoseFlags, DiagnoseOutput};
 pub(crate) use gate::{GateCommand, GateOutput, StrictFlags};
 pub(crate) use mesh::{CaptureFlags, HboneFlags, IstiodFlags, MeshFlags, MtuFlags, ZtunnelFlags};
 pub(crate) use report::{ReportCommand, ReportOutput, SloReportFlags};
-pub(crate) use rules::{Part, RulesFlags, RulesOutput, SloCommand};
+pub(crate) use rules::{DashboardsFlags, Part, RulesFlags, RulesOutput, SloCommand};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -72,6 +72,8 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Print rules for Prometheus: what to record, when to alert, for the SLOs of a configuration.
     Rules(RulesFlags),
+    /// Write dashboards for Grafana, one file each.
+    Dashboards(DashboardsFlags),
     /// Tell what became of what was promised.
     #[command(subcommand)]
     Report(ReportCommand),
@@ -460,8 +462,9 @@ pub(crate) struct LabFlags {
     /// starting them. Run each with `meshprobe agent --config` while the lab runs.
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) export: Option<PathBuf>,
-    /// Answer a controller's /v1/diagnoses, /v1/flows and /v1/gate/strict here, for `meshprobe
-    /// diagnose` and `meshprobe gate strict` with --server http://ADDRESS.
+    /// Answer a controller's API here: the page for a browser at http://ADDRESS/, and what
+    /// `meshprobe diagnose` and `meshprobe gate strict` ask with --server http://ADDRESS. A
+    /// Prometheus scrapes /metrics, and finds all agents (http_sd_configs) at /prometheus/targets.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<std::net::SocketAddr>,
     /// Put the tunnel daemon of namespace `ingress` into the mesh.

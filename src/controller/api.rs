@@ -38,13 +38,13 @@ pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
 /// Serves until `stop`.
 pub(super) async fn serve(
     listener: TcpListener,
-    shared: Arc<Shared>,
+    told: Told,
     channel: (Peers, Meter),
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
-    let channel = Arc::new(channel);
-    let pages = Arc::new(Pages::new(Told(Arc::clone(&shared)), tasks.clone(), stop.clone()));
+    let (channel, shared) = (Arc::new(channel), Arc::clone(&told.shared));
+    let pages = Arc::new(Pages::new(told, tasks.clone(), stop.clone()));
     let answer = move |request: Request<Incoming>| {
         let (shared, channel, pages) =
             (Arc::clone(&shared), Arc::clone(&channel), Arc::clone(&pages));

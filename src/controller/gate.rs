@@ -16,13 +16,10 @@ use crate::controller::Shared;
 use crate::controller::roster::Seat;
 use crate::evidence::Source;
 use crate::gate::answer::Ask;
-use crate::gate::change::{History, Recommendation};
-use crate::gate::report::CheckReport;
+use crate::gate::change::History;
+use crate::gate::gauges::gauges;
 use crate::gate::tally::Tally;
-use crate::gate::{
-    self, CheckResult, Evidence, GateResult, Report, Scope, Settings, Standing, Unprobed,
-};
-use crate::metrics::{CheckState, GateState};
+use crate::gate::{self, Evidence, Report, Scope, Settings, Standing, Unprobed};
 
 /// How far back "now" reaches: what the controller remembers of each path.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -34,6 +31,8 @@ const FRESH: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(10);
 /// For how long an answer is given again.
 const KEPT: Duration = Duration::from_secs(5);
+/// And for how long it is shown to those who must not wait for another.
+const RECENT: Duration = Duration::from_secs(60);
 /// Answers that are kept.
 const MOST_ANSWERS: usize = 64;
 
@@ -95,13 +94,21 @@ impl Gate {
 
     fn known(&self, ask: &Ask) -> Option<Arc<Report>> {
         let mut answers = self.answers.lock().expect("no panic while held");
-        answers.retain(|answer| answer.at.elapsed() < KEPT);
-        let found = answers.iter().find(|answer| answer.ask == *ask);
-        found.map(|answer| Arc::clone(&answer.report))
+        answers.retain(|answer| answer.at.elapsed() < RECENT);
+        let mut found = answers.iter().rev().filter(|answer| answer.at.elapsed() < KEPT);
+        found.find(|answer| answer.ask == *ask).map(|answer| Arc::clone(&answer.report))
+    }
+
+    /// The last answer to `ask`, at most [`RECENT`] old: for those who must not wait.
+    pub(super) fn recent(&self, ask: &Ask) -> Option<Arc<Report>> {
+        let answers = self.answers.lock().expect("no panic while held");
+        let mut found = answers.iter().rev().filter(|answer| answer.at.elapsed() < RECENT);
+        found.find(|answer| answer.ask == *ask).map(|answer| Arc::clone(&answer.report))
     }
 
     fn keep(&self, ask: Ask, report: &Arc<Report>) {
         let mut answers = self.answers.lock().expect("no panic while held");
+        answers.retain(|answer| answer.ask != ask);
         if answers.len() >= MOST_ANSWERS {
             answers.remove(0);
         }
@@ -131,26 +138,8 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         round += 1;
         let settings = shared.gate.settings;
         if let Ok(report) = shared.report(Ask { scope, settings }).await {
-            shared.metrics.gate(&state(&report));
+            shared.metrics.gate(&gauges(&report));
         }
-    }
-}
-
-/// How `report` came out, for the metrics.
-fn state(report: &Report) -> GateState {
-    let check = |check: &CheckReport| CheckState {
-        check: check.check.as_str(),
-        results: CheckResult::ALL.map(|one| (one.as_str(), one == check.result)).into(),
-        missing: check.counts.iter().map(|counts| counts.attempts_missing).max(),
-    };
-    let change = report.change.as_ref();
-    GateState {
-        namespace: report.scope.namespace().to_owned(),
-        evaluated: report.evaluated_at.unix_timestamp() as f64,
-        results: GateResult::ALL.map(|one| (one.as_str(), one == report.result)).into(),
-        checks: report.checks.iter().map(check).collect(),
-        callers: report.callers.len() as u64,
-        revert: change.is_some_and(|it| it.recommendation == Recommendation::Revert),
     }
 }
 

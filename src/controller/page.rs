@@ -1,29 +1,44 @@
 //! What the page of a controller is made from: its memory, its diagnosis, its gate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::analysis::Pace;
+use crate::cluster::{self, Agent};
 use crate::controller::Shared;
-use crate::evidence::Source as AgentPlace;
+use crate::controller::analyse::described;
+use crate::evidence::Source as Place;
 use crate::gate::answer::Ask;
 use crate::gate::{Report, Scope};
 use crate::observation::Observation;
-use crate::page::{Known, MOST_WINDOWS, Node, Past, Paths, Source, Whose};
+use crate::page::{Known, MOST_WINDOWS, Node, Past, Paths, Source, Whose, past};
+use crate::promql::Prometheus;
 use crate::target::Vantage;
 
 /// The API server is heard of once in 100 seconds at the least.
 const STALE: Duration = Duration::from_secs(120);
 
+/// An agent of which nothing came for so long, by whatever way, is silent.
+const SILENT: Duration = Pace::BY_MINUTES.silent;
+
 /// A controller as its page sees it.
-#[derive(Debug, Clone)]
-pub(super) struct Told(pub(super) Arc<Shared>);
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) shared: Arc<Shared>,
+    /// Where instants that are over are asked for.
+    pub(super) prometheus: Option<Prometheus>,
+}
+
+/// Why there is no instant that is over.
+const NO_PROMETHEUS: &str = "This controller remembers a few minutes only, and no Prometheus is \
+                             configured that it could ask: write prometheus.url.";
 
 impl Source for Told {
     async fn known(&self) -> Known {
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         // Of a large fleet it is much work: nobody else is to wait for it.
         let known = tokio::task::spawn_blocking(move || shared.known()).await;
         known.unwrap_or_else(|error| {
@@ -31,18 +46,29 @@ impl Source for Told {
         })
     }
 
-    async fn past(&self, _at: OffsetDateTime) -> Result<Past, String> {
-        Err("This controller remembers a few minutes only, and has no Prometheus to ask."
-            .to_owned())
+    async fn past(&self, at: OffsetDateTime) -> Result<Past, String> {
+        let prometheus = self.prometheus.as_ref().ok_or(NO_PROMETHEUS)?;
+        let snapshot = self.shared.snapshots.borrow().clone();
+        let nodes = snapshot.cluster.nodes.iter();
+        let node = |node: &cluster::Node| Node { zone: node.zone.clone(), ..Node::default() };
+        let nodes = nodes.map(|(name, it)| (name.clone(), node(it))).collect();
+        let topology = described(&snapshot.cluster);
+        past(prometheus, topology, nodes, at, OffsetDateTime::now_utc()).await
     }
 
     async fn gate(&self, scope: Scope) -> Result<Report, String> {
-        let settings = self.0.gate.settings();
-        self.0.report(Ask { scope, settings }).await.map(|report| Report::clone(&report))
+        let ask = Ask { scope, settings: self.shared.gate.settings() };
+        if let Some(report) = self.shared.gate.recent(&ask) {
+            // Whoever looks next sees a newer one; of a large fleet it takes a second.
+            let shared = Arc::clone(&self.shared);
+            tokio::spawn(async move { shared.report(ask).await });
+            return Ok(Report::clone(&report));
+        }
+        self.shared.report(ask).await.map(|report| Report::clone(&report))
     }
 
     async fn windows(&self, whose: Whose) -> Vec<Observation> {
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         let windows = tokio::task::spawn_blocking(move || shared.windows(&whose)).await;
         windows.unwrap_or_default()
     }
@@ -60,9 +86,15 @@ impl Shared {
                 Node { zone: node.zone.clone(), ready: Some(node.ready), agents: Vec::new() };
             nodes.insert(name.clone(), known);
         }
+        let place = |agent: &Agent| Place { node: agent.pod.node.clone(), vantage: agent.vantage };
+        let silent = self.evidence.silent(cluster.agents.iter().map(place), SILENT, at);
+        let silent: BTreeSet<Place> = silent.into_iter().map(|silence| silence.source).collect();
         for agent in &cluster.agents {
+            let mut standing = self.standing(agent);
+            // Whom a Prometheus speaks for has no connection.
+            standing.linked |= standing.age.is_none() && !silent.contains(&place(agent));
             let node = nodes.entry(agent.pod.node.clone()).or_default();
-            node.agents.push(self.standing(agent));
+            node.agents.push(standing);
         }
         let blind = (!snapshot.synced).then(|| "the cluster was not read yet".to_owned());
         Known {
@@ -99,7 +131,7 @@ impl Shared {
     fn windows(&self, whose: &Whose) -> Vec<Observation> {
         match whose {
             Whose::Node(node) => {
-                let place = |vantage| AgentPlace { node: node.clone(), vantage };
+                let place = |vantage| Place { node: node.clone(), vantage };
                 let both = Vantage::ALL.map(place);
                 both.iter().flat_map(|it| self.evidence.lately(it, None, MOST_WINDOWS)).collect()
             }

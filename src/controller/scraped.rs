@@ -30,10 +30,15 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// The Prometheus to read from, when `config` wants that.
 pub(super) fn source(config: &ControllerConfig) -> anyhow::Result<Option<Prometheus>> {
-    let Some(found) = config.prometheus.as_ref() else { return Ok(None) };
-    if config.source == EvidenceSource::Agents {
-        return Ok(None);
+    match config.source {
+        EvidenceSource::Agents => Ok(None),
+        EvidenceSource::Prometheus => configured(config),
     }
+}
+
+/// The Prometheus of `config`, whatever is read from there.
+pub(super) fn configured(config: &ControllerConfig) -> anyhow::Result<Option<Prometheus>> {
+    let Some(found) = config.prometheus.as_ref() else { return Ok(None) };
     let resolver = Resolver::load(Path::new("/etc/resolv.conf"), Path::new("/etc/hosts"))?;
     let prometheus = Prometheus::new(&found.url, found.token.clone(), Arc::new(resolver))
         .with_context(|| found.url.clone())?;

@@ -115,77 +115,79 @@ impl Path {
         matches!(self.class, Class::Capture | Class::OwnHbone | Class::Readiness)
     }
 
-    /// Tells `tell` every component that it crosses, with its end.
-    pub(super) fn crossings(&self, names: &Names, tell: &mut impl FnMut(Component, End)) {
+    /// Tells `tell` every component that it crosses, with its end and the share of attempts that
+    /// meet it there; one that is several of its far ends more than once.
+    pub(super) fn crossings(&self, names: &Names, tell: &mut impl FnMut(Component, End, f32)) {
         let source = self.source;
         if self.vantage == Vantage::Ambient || self.class == Class::Readiness {
-            tell(Component::Ztunnel(source), End::From);
+            tell(Component::Ztunnel(source), End::From, 1.0);
         }
         match self.class {
             Class::Capture | Class::OwnHbone => {
-                tell(Component::Capture(source), End::From);
-                tell(Component::Hbone(source), End::From);
-                tell(Component::Trust(source), End::From);
-                tell(Component::Peer(source), End::From);
+                tell(Component::Capture(source), End::From, 1.0);
+                tell(Component::Hbone(source), End::From, 1.0);
+                tell(Component::Trust(source), End::From, 1.0);
+                tell(Component::Peer(source), End::From, 1.0);
             }
             Class::Readiness => {}
             Class::Mesh => {
-                tell(Component::Capture(source), End::From);
-                tell(Component::Trust(source), End::From);
+                tell(Component::Capture(source), End::From, 1.0);
+                tell(Component::Trust(source), End::From, 1.0);
                 self.far_ends(names, tell);
             }
             _ => self.far_ends(names, tell),
         }
         if !self.is_local() {
-            tell(Component::Node(source), End::From);
+            tell(Component::Node(source), End::From, 1.0);
         }
     }
 
-    fn far_ends(&self, names: &Names, tell: &mut impl FnMut(Component, End)) {
+    fn far_ends(&self, names: &Names, tell: &mut impl FnMut(Component, End, f32)) {
         match self.subject {
-            Subject::Peer | Subject::PeerStrict => tell(Component::PeersPolicy, End::To),
+            Subject::Peer | Subject::PeerStrict => tell(Component::PeersPolicy, End::To, 1.0),
             Subject::Service(service) => {
-                tell(Component::Service(service), End::To);
-                tell(Component::ServicePolicy(service), End::To);
+                tell(Component::Service(service), End::To, 1.0);
+                tell(Component::ServicePolicy(service), End::To, 1.0);
             }
             Subject::CorednsPod(pod) => {
-                tell(Component::CorednsPod(pod), End::To);
-                tell(Component::Coredns, End::To);
+                tell(Component::CorednsPod(pod), End::To, 1.0);
+                tell(Component::Coredns, End::To, 1.0);
             }
             Subject::Coredns => {
-                tell(Component::Coredns, End::To);
+                tell(Component::Coredns, End::To, 1.0);
                 pods(names.coredns.len(), Component::CorednsPod, tell);
             }
             Subject::IstiodPod(pod) => {
-                tell(Component::IstiodLink(self.source), End::From);
-                tell(Component::IstiodPod(pod), End::To);
-                tell(Component::Istiod, End::To);
+                tell(Component::IstiodLink(self.source), End::From, 1.0);
+                tell(Component::IstiodPod(pod), End::To, 1.0);
+                tell(Component::Istiod, End::To, 1.0);
             }
             Subject::Istiod(_) => {
-                tell(Component::IstiodLink(self.source), End::From);
-                tell(Component::Istiod, End::To);
+                tell(Component::IstiodLink(self.source), End::From, 1.0);
+                tell(Component::Istiod, End::To, 1.0);
                 // The only pod is istiod.
                 if names.istiod.len() > 1 || names.istiod_asked {
                     pods(names.istiod.len(), Component::IstiodPod, tell);
                 }
                 // The name may have to be resolved.
-                tell(Component::Coredns, End::Shared);
-                for pod in 0..names.coredns.len().min(MOST_SHARED) as u32 {
-                    tell(Component::CorednsPod(pod), End::Shared);
+                tell(Component::Coredns, End::Shared, 1.0);
+                let count = names.coredns.len();
+                for pod in 0..count.min(MOST_SHARED) as u32 {
+                    tell(Component::CorednsPod(pod), End::Shared, share(count));
                 }
             }
-            Subject::Target(target) => tell(Component::Target(target), End::To),
+            Subject::Target(target) => tell(Component::Target(target), End::To, 1.0),
             Subject::Underlay | Subject::Own => {}
         }
         if self.far != NOWHERE {
-            return self.far_node(self.far, End::To, names, tell);
+            return self.far_node(self.far, (End::To, 1.0), names, tell);
         }
         let spread: &[u32] = match self.subject {
             Subject::Service(service) => &names.backends[service as usize].nodes,
             _ => &[],
         };
         for node in spread.iter().take(MOST_SHARED) {
-            self.far_node(*node, End::Shared, names, tell);
+            self.far_node(*node, (End::Shared, share(spread.len())), names, tell);
         }
         let hosts: &[Option<u32>] = match self.subject {
             Subject::Coredns => &names.coredns_nodes,
@@ -194,30 +196,36 @@ impl Path {
         };
         for node in hosts.iter().flatten().take(MOST_SHARED) {
             let end = if hosts.len() == 1 { End::To } else { End::Shared };
-            self.far_node(*node, end, names, tell);
+            self.far_node(*node, (end, share(hosts.len())), names, tell);
         }
     }
 
-    fn far_node(&self, node: u32, end: End, names: &Names, tell: &mut impl FnMut(Component, End)) {
+    fn far_node(
+        &self,
+        node: u32,
+        (end, share): (End, f32),
+        names: &Names,
+        tell: &mut impl FnMut(Component, End, f32),
+    ) {
         if node != self.source {
-            tell(Component::Node(node), end);
+            tell(Component::Node(node), end, share);
             let zone = |node: u32| names.zone_of[node as usize];
             if let (Some(near), Some(far)) = (zone(self.source), zone(node))
                 && near != far
             {
-                tell(Component::Zone(near.min(far), near.max(far)), end);
+                tell(Component::Zone(near.min(far), near.max(far)), end, share);
             }
         }
         if matches!(
             self.class,
             Class::Mesh | Class::Plaintext | Class::Denied | Class::Tunnel | Class::Certificate
         ) {
-            tell(Component::Ztunnel(node), end);
-            tell(Component::Hbone(node), end);
-            tell(Component::Capture(node), end);
-            tell(Component::Trust(node), end);
-            tell(Component::Peer(node), end);
-            tell(Component::PeerPolicy(node), end);
+            tell(Component::Ztunnel(node), end, share);
+            tell(Component::Hbone(node), end, share);
+            tell(Component::Capture(node), end, share);
+            tell(Component::Trust(node), end, share);
+            tell(Component::Peer(node), end, share);
+            tell(Component::PeerPolicy(node), end, share);
         }
     }
 }
@@ -229,9 +237,14 @@ fn only(nodes: &[u32]) -> Option<u32> {
     }
 }
 
-fn pods(count: usize, pod: fn(u32) -> Component, tell: &mut impl FnMut(Component, End)) {
+/// The share of the attempts that one of `count` meets.
+fn share(count: usize) -> f32 {
+    1.0 / count.max(1) as f32
+}
+
+fn pods(count: usize, pod: fn(u32) -> Component, tell: &mut impl FnMut(Component, End, f32)) {
     for number in 0..count.min(MOST_SHARED) as u32 {
-        tell(pod(number), if count == 1 { End::To } else { End::Shared });
+        tell(pod(number), if count == 1 { End::To } else { End::Shared }, share(count));
     }
 }
 

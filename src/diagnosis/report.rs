@@ -1,17 +1,18 @@
 //! The report: each suspect with what speaks for and against it, in words with numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::diagnosis::agents::{How, Lame};
 use crate::diagnosis::component::{Component, FaultWord};
+use crate::diagnosis::index::Contact;
 use crate::diagnosis::infer::{Search, Suspect};
 use crate::diagnosis::path::Class;
 use crate::diagnosis::seen::{Seen, Tally};
-use crate::diagnosis::signature::Signature;
 use crate::diagnosis::words;
+use crate::failure::Reason;
 use crate::observation::rfc3339;
 
 /// What is at most this much less likely, nats, cannot be told apart.
@@ -20,8 +21,6 @@ const CLOSE: f64 = 3.0;
 const MOST_ALTERNATIVES: usize = 4;
 /// Confidence is never more than this: what no table knows may always be.
 const CONFIDENT: f64 = 0.999;
-/// Suspects whose node is looked at once more for what stands.
-const CLOSELY: usize = 32;
 
 /// What is broken.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -86,9 +85,10 @@ pub(super) fn report(
     now: OffsetDateTime,
 ) -> Report {
     let explained_fraction = explained(search);
+    let standing = standing(search, suspects);
     let mut diagnoses: Vec<Diagnosis> = Vec::new();
     for place in 0..suspects.len() {
-        diagnoses.push(diagnosis(search, suspects, place));
+        diagnoses.push(diagnosis(search, suspects, place, &standing));
     }
     let unreachable =
         |node: u32| suspects.iter().any(|suspect| suspect.component == Component::Node(node));
@@ -110,8 +110,7 @@ pub(super) fn report(
 /// The share of the violated attempts that has a cause with such a reason.
 fn explained(search: &Search<'_>) -> f64 {
     let (mut all, mut known) = (0, 0);
-    for path in search.failing() {
-        let causes = search.causes(path);
+    for (path, causes) in search.failing() {
         for (reason, count) in &search.tallies[path as usize].reasons {
             all += count;
             if causes.iter().any(|cause| cause.signature.knows(*reason)) {
@@ -122,9 +121,14 @@ fn explained(search: &Search<'_>) -> f64 {
     if all == 0 { 1.0 } else { known as f64 / all as f64 }
 }
 
-fn diagnosis(search: &mut Search<'_>, suspects: &[Suspect], place: usize) -> Diagnosis {
+fn diagnosis(
+    search: &mut Search<'_>,
+    suspects: &[Suspect],
+    place: usize,
+    standing: &HashMap<u32, Group>,
+) -> Diagnosis {
     let suspect = &suspects[place];
-    let (gain, rivals) = search.alternatives(suspects, place);
+    let (gain, rivals) = search.alternatives(suspects, suspect);
     let doubt: f64 = rivals.iter().map(|rival| (rival.gain - gain).exp()).sum();
     let none = (-gain).exp();
     let confidence = (1.0 / (1.0 + doubt + none)).min(CONFIDENT);
@@ -137,13 +141,10 @@ fn diagnosis(search: &mut Search<'_>, suspects: &[Suspect], place: usize) -> Dia
             fault: rival.component.word(rival.kind, rival.rate),
         })
         .collect();
-    let touched: Vec<(u32, &'static Signature)> =
-        search.touched(suspect.component, suspect.kind).collect();
+    let touched: Vec<(u32, Contact)> = search.touched(suspect).collect();
     let mut evidence = vec![format!("{}", capitalised(words::meaning(suspect.kind)))];
-    evidence.extend(grouped(search, &touched));
-    if place < CLOSELY {
-        evidence.extend(standing(search, suspect, &touched));
-    }
+    evidence.extend(grouped(search, suspect, &touched));
+    evidence.extend(node(suspect.component).and_then(|node| standing.get(&node)?.standing()));
     if !alternatives.is_empty() {
         let others: Vec<String> = alternatives
             .iter()
@@ -174,13 +175,13 @@ fn capitalised(text: &str) -> String {
 fn since(
     search: &Search<'_>,
     suspect: &Suspect,
-    touched: &[(u32, &'static Signature)],
+    touched: &[(u32, Contact)],
 ) -> Option<OffsetDateTime> {
     let earliest = |least: f64| {
-        let failing = touched.iter().filter_map(|(path, signature)| {
+        let failing = touched.iter().filter_map(|(path, contact)| {
             let tally = &search.tallies[*path as usize];
             let share = tally.violated as f64 / (tally.met + tally.violated).max(1) as f64;
-            let known = tally.reasons.iter().any(|(reason, _)| signature.knows(*reason));
+            let known = tally.reasons.iter().any(|(reason, _)| contact.signature.knows(*reason));
             tally.since.filter(|_| known && share >= least)
         });
         failing.min()
@@ -196,7 +197,7 @@ struct Group {
     failing: usize,
     attempts: u64,
     violated: u64,
-    reasons: BTreeMap<&'static str, u64>,
+    reasons: BTreeMap<Reason, u64>,
 }
 
 impl Group {
@@ -206,8 +207,19 @@ impl Group {
         self.attempts += tally.met + tally.violated;
         self.violated += tally.violated;
         for (reason, count) in &tally.reasons {
-            *self.reasons.entry(reason.as_str()).or_default() += count;
+            *self.reasons.entry(*reason).or_default() += count;
         }
+    }
+
+    /// That nearly all of it is met, in words, if it is so.
+    fn standing(&self) -> Option<String> {
+        (self.paths > 0 && self.violated * 100 <= self.attempts).then(|| {
+            format!(
+                "the node itself stands: {} of {} attempts outside the mesh to and from it are met",
+                self.attempts - self.violated,
+                self.attempts
+            )
+        })
     }
 
     fn words(&self, class: Class) -> String {
@@ -216,10 +228,13 @@ impl Group {
         if *violated == 0 {
             return format!("against: {class} are met on all {paths} paths, {attempts} attempts");
         }
-        let mut reasons: Vec<(&&str, &u64)> = self.reasons.iter().collect();
-        reasons.sort_by(|a, b| b.1.cmp(a.1));
-        let reasons: Vec<String> =
-            reasons.iter().take(3).map(|(reason, count)| format!("{reason} {count}")).collect();
+        let mut reasons: Vec<(&Reason, &u64)> = self.reasons.iter().collect();
+        reasons.sort_by(|a, b| b.1.cmp(a.1).then(a.0.as_str().cmp(b.0.as_str())));
+        let reasons: Vec<String> = reasons
+            .iter()
+            .take(3)
+            .map(|(reason, count)| format!("{} {count}", reason.as_str()))
+            .collect();
         format!(
             "for: {class} fail on {failing} of {paths} paths, {violated} of {attempts} attempts ({})",
             reasons.join(", ")
@@ -228,48 +243,55 @@ impl Group {
 }
 
 /// What the fault touches, by kind of way.
-fn grouped(search: &Search<'_>, touched: &[(u32, &'static Signature)]) -> Vec<String> {
+fn grouped(search: &Search<'_>, suspect: &Suspect, touched: &[(u32, Contact)]) -> Vec<String> {
     let mut groups: BTreeMap<Class, Group> = BTreeMap::new();
     for (path, _) in touched {
         let class = search.paths[*path as usize].class;
         groups.entry(class).or_default().add(&search.tallies[*path as usize]);
+    }
+    for healthy in search.healthy(suspect) {
+        let group = groups.entry(healthy.class()).or_default();
+        group.paths += healthy.paths as usize;
+        group.attempts += healthy.met;
     }
     let mut groups: Vec<(Class, Group)> = groups.into_iter().collect();
     groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.violated));
     groups.into_iter().map(|(class, group)| group.words(class)).collect()
 }
 
-/// What goes to or from the suspect's node and stands: it clears the node.
-fn standing(
-    search: &Search<'_>,
-    suspect: &Suspect,
-    touched: &[(u32, &'static Signature)],
-) -> Option<String> {
-    let node = match suspect.component {
+/// The node of a component, if what goes past the mesh to and from it does not touch the component.
+fn node(component: Component) -> Option<u32> {
+    match component {
         Component::Ztunnel(n)
         | Component::Hbone(n)
         | Component::Capture(n)
         | Component::Peer(n)
         | Component::PeerPolicy(n)
         | Component::IstiodLink(n)
-        | Component::Trust(n) => n,
-        _ => return None,
-    };
-    let mut group = Group::default();
-    for (number, path) in search.paths.iter().enumerate() {
-        let here = path.far == node || path.source == node;
-        let direct = matches!(path.class, Class::Direct | Class::Dns);
-        if here && direct && touched.binary_search_by_key(&(number as u32), |t| t.0).is_err() {
-            group.add(&search.tallies[number]);
+        | Component::Trust(n) => Some(n),
+        _ => None,
+    }
+}
+
+/// What goes past the mesh to and from the nodes of suspects: where it stands it clears the node.
+fn standing(search: &Search<'_>, suspects: &[Suspect]) -> HashMap<u32, Group> {
+    let nodes = suspects.iter().filter_map(|suspect| node(suspect.component));
+    let mut groups: HashMap<u32, Group> = nodes.map(|node| (node, Group::default())).collect();
+    if groups.is_empty() {
+        return groups;
+    }
+    for (path, tally) in std::iter::zip(search.paths, search.tallies) {
+        if !matches!(path.class, Class::Direct | Class::Dns) {
+            continue;
+        }
+        let far = (path.far != path.source).then_some(path.far);
+        for end in [path.source].into_iter().chain(far) {
+            if let Some(group) = groups.get_mut(&end) {
+                group.add(tally);
+            }
         }
     }
-    (group.paths > 0 && group.violated * 100 <= group.attempts).then(|| {
-        format!(
-            "the node itself stands: {} of {} attempts outside the mesh to and from it are met",
-            group.attempts - group.violated,
-            group.attempts
-        )
-    })
+    groups
 }
 
 fn agent(search: &Search<'_>, lame: &Lame, now: OffsetDateTime) -> Diagnosis {

@@ -15,35 +15,52 @@ pub(super) struct Signature {
     classes: &'static [Class],
     /// How likely the fault shows on such a path at all: pooled connections hide some.
     pub(super) shows: f64,
-    /// The reasons that mark it.
-    pub(super) strong: &'static [Reason],
+    /// The reasons that mark it, as bits.
+    strong: u64,
     /// Reasons that it may have too.
-    pub(super) compatible: &'static [Reason],
+    compatible: u64,
 }
 
-/// How likely a failing attempt has a strong reason, and a compatible one if there are any, and
-/// any other.
-const STRONG: f64 = 0.9;
-const COMPATIBLE: f64 = 0.07;
-const SURPRISING: f64 = 0.03;
+/// How likely an attempt that fails by a fault has this reason, if it is strong, compatible, or
+/// none of these. Which of the strong ones it is, is one question for all paths, and costs a path
+/// nothing.
+pub(super) const LEVELS: [f64; 3] = [1.0, 0.08, 5e-4];
 
 impl Signature {
-    /// How likely an attempt that fails by the fault has a reason of the kind of `reason`: which
-    /// of the strong ones it is, is one question for all paths, and costs a path nothing.
+    /// The place in [`LEVELS`] of `reason`.
+    pub(super) fn level(&self, reason: Reason) -> usize {
+        let bit = 1 << reason as u64;
+        if self.strong & bit != 0 {
+            return 0;
+        }
+        if self.compatible & bit != 0 { 1 } else { 2 }
+    }
+
+    /// How likely an attempt that fails by the fault has `reason`.
     pub(super) fn likelihood(&self, reason: Reason) -> f64 {
-        if self.strong.contains(&reason) {
-            return STRONG;
-        }
-        if self.compatible.contains(&reason) {
-            return COMPATIBLE;
-        }
-        SURPRISING / Reason::ALL.len() as f64
+        LEVELS[self.level(reason)]
     }
 
     /// Whether `reason` is one that the fault has.
     pub(super) fn knows(&self, reason: Reason) -> bool {
-        self.strong.contains(&reason) || self.compatible.contains(&reason)
+        self.level(reason) < 2
     }
+
+    /// Whether the fault shows on every such path.
+    pub(super) fn is_certain(&self) -> bool {
+        self.shows >= 1.0
+    }
+}
+
+/// `reasons` as bits of a word.
+const fn bits(reasons: &[Reason]) -> u64 {
+    assert!(Reason::ALL.len() <= 64);
+    let (mut bits, mut place) = (0, 0);
+    while place < reasons.len() {
+        bits |= 1 << reasons[place] as u64;
+        place += 1;
+    }
+    bits
 }
 
 const fn must(
@@ -53,7 +70,7 @@ const fn must(
     strong: &'static [Reason],
     compatible: &'static [Reason],
 ) -> Signature {
-    Signature { kinds, end, classes, shows: 1.0, strong, compatible }
+    may(1.0, kinds, end, classes, strong, compatible)
 }
 
 const fn may(
@@ -64,6 +81,7 @@ const fn may(
     strong: &'static [Reason],
     compatible: &'static [Reason],
 ) -> Signature {
+    let (strong, compatible) = (bits(strong), bits(compatible));
     Signature { kinds, end, classes, shows, strong, compatible }
 }
 
@@ -150,10 +168,10 @@ const TABLE: &[Signature] = &[
     must(&[Kind::Unreachable], From, CALLS, HUNG, &[Unreachable]),
     must(&[Kind::Unreachable], From, OUTSIDE, NO_WAY, &[]),
     may(0.5, &[Kind::Unreachable], From, &[CapturedDns], &[Timeout], &[Servfail]),
-    must(&[Kind::Unreachable], From, &[AmbientLadder], &[Timeout], HANDSHAKE),
+    must(&[Kind::Unreachable], From, &[AmbientLadder], HUNG, &[TlsAlert]),
     must(&[Kind::Unreachable], To, CALLS, HUNG, &[Unreachable]),
     must(&[Kind::Unreachable], To, OUTSIDE, NO_WAY, &[]),
-    must(&[Kind::Unreachable], To, &[AmbientLadder], &[Timeout], HANDSHAKE),
+    must(&[Kind::Unreachable], To, &[AmbientLadder], HUNG, &[TlsAlert]),
     may(0.3, &[Kind::Unreachable], To, &[CapturedDns], &[Timeout], &[Servfail]),
     // What is behind the tunnel, or its address.
     must(&[PortClosed, Kind::Closed], To, &[Mesh, Plaintext], ENDED, &[Refused]),
@@ -197,7 +215,7 @@ const TABLE: &[Signature] = &[
     may(0.05, &[Wrong], Shared, LADDERS, WRONG_ISTIOD, WRONG_DNS),
     may(0.1, &[Kind::Unreachable], Shared, CALLS, HUNG, &[Unreachable]),
     may(0.1, &[Kind::Unreachable], Shared, OUTSIDE, NO_WAY, &[]),
-    may(0.1, &[Kind::Unreachable], Shared, &[AmbientLadder], &[Timeout], HANDSHAKE),
+    may(0.1, &[Kind::Unreachable], Shared, &[AmbientLadder], HUNG, &[TlsAlert]),
     may(0.1, &[Dead, Gray, Lost, Disagree], Shared, &[Mesh], ENDED, &[Timeout]),
     may(0.1, &[Dead, Listeners, Gray], Shared, &[Plaintext], &[Refused], ENDED),
     may(0.1, &[NoCertificate, StaleXds, Denies], Shared, &[Mesh], ENDED, &[Timeout]),
@@ -241,4 +259,10 @@ const CLASSES: usize = Readiness as usize + 1;
 
 fn place(kind: Kind, end: End, class: Class) -> usize {
     (kind as usize * ENDS + end as usize) * CLASSES + class as usize
+}
+
+/// Every signature.
+#[cfg(test)]
+pub(super) fn every() -> impl Iterator<Item = &'static Signature> {
+    TABLE.iter()
 }

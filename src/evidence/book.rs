@@ -180,17 +180,17 @@ impl Book {
     /// Gives the newest window with an attempt of each path that the agent asks.
     pub(super) fn newest(&self, mut each: impl FnMut(&Newest<'_>)) {
         for (Named(path), kept) in self.rings.iter().filter(|(_, kept)| !kept.left) {
-            let Some((slice, before)) = kept.ring.newest() else { continue };
-            let end = i64::from(slice.start) + i64::from(path.window_seconds) - self.ahead;
+            let Some((start, verdicts, before)) = kept.ring.newest() else { continue };
+            let end = i64::from(start) + i64::from(path.window_seconds) - self.ahead;
             each(&Newest {
                 name: &path.name,
                 target: &path.target,
                 destination_node: path.destination_node.as_deref(),
                 expect: path.expect,
-                verdicts: slice.verdicts,
+                verdicts,
                 ended_at: OffsetDateTime::from_unix_timestamp(end)
                     .unwrap_or(OffsetDateTime::UNIX_EPOCH),
-                rhythm: before.map(|before| Duration::from_secs((slice.start - before).into())),
+                rhythm: before.map(|before| Duration::from_secs((start - before).into())),
             });
         }
     }

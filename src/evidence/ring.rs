@@ -73,14 +73,20 @@ impl Ring {
         self.places().last().map(|(_, place)| read(&self.0[place]))
     }
 
-    /// The newest window in which an attempt ended, and when the one before it started.
-    pub(super) fn newest(&self) -> Option<(Slice, Option<u32>)> {
-        let places: Vec<(u32, Range<usize>)> = self.places().collect();
-        let mut windows = places.iter().enumerate().rev();
-        windows.find_map(|(at, (_, place))| {
-            let slice = read(&self.0[place.clone()]);
-            let before = at.checked_sub(1).map(|before| places[before].0);
-            (slice.verdicts.total() > 0).then_some((slice, before))
+    /// Start and verdicts of the newest window in which an attempt ended, and when the one before
+    /// it started.
+    pub(super) fn newest(&self) -> Option<(u32, Verdicts, Option<u32>)> {
+        // Of the newest windows only the one under way may have no attempts.
+        let mut last: [Option<(u32, Range<usize>)>; 3] = [None, None, None];
+        for place in self.places() {
+            last.rotate_left(1);
+            last[2] = Some(place);
+        }
+        (1..=2).rev().find_map(|at| {
+            let (start, place) = last[at].clone()?;
+            let verdicts = verdicts(&self.0[place]);
+            let before = last[at - 1].as_ref().map(|(start, _)| *start);
+            (verdicts.total() > 0).then_some((start, verdicts, before))
         })
     }
 
@@ -126,6 +132,14 @@ fn written(slice: &Slice) -> Vec<u8> {
     put(&mut record, body.len() as u64);
     record.extend(body);
     record
+}
+
+/// The verdicts of a window: what is read of many.
+fn verdicts(mut record: &[u8]) -> Verdicts {
+    number(&mut record);
+    let (_, mut rest) = record.split_first_chunk::<4>().expect(OWN);
+    let mut next = || number(&mut rest);
+    Verdicts { met: next(), violated: next(), inconclusive: next() }
 }
 
 fn read(mut record: &[u8]) -> Slice {

@@ -1,12 +1,12 @@
 //! What a controller would answer of this mesh: its page, `/v1/diagnoses`, `/v1/flows`,
-//! `/v1/gate/strict`.
+//! `/v1/gate/strict`, `/metrics`; and where agents are, for a Prometheus to find them.
 //!
 //! Each question goes to the task that hears the lab, so that nothing is shared.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -27,7 +27,11 @@ use crate::page::{Known, PageBody, Pages, Past, Source, Whose};
 const CONNECTIONS: u32 = 64;
 /// Questions that wait.
 const WAITING: usize = 64;
-const INDEX: &str = "meshprobe lab\n\n/\n/v1/diagnoses\n/v1/flows\n/v1/gate/strict?namespace=\n";
+const INDEX: &str = "meshprobe lab\n\n/\n/v1/diagnoses\n/v1/flows\n/v1/gate/strict?namespace=\n\
+                     /metrics\n/prometheus/targets\n";
+
+/// The text format of Prometheus.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What is asked, and where the answer goes.
 #[derive(Debug)]
@@ -36,6 +40,10 @@ pub(super) enum Question {
     Diagnoses(oneshot::Sender<String>),
     /// Who calls whom without mTLS, in JSON.
     Flows(oneshot::Sender<String>),
+    /// Incidents and the gate, in the text format of Prometheus.
+    Metrics(oneshot::Sender<String>),
+    /// Where agents serve their metrics, as Prometheus's HTTP service discovery reads it.
+    Targets(oneshot::Sender<String>),
     /// Whether STRICT is safe.
     Gate(Ask, oneshot::Sender<Report>),
     /// What a page is made from.
@@ -95,14 +103,24 @@ async fn answered(
             };
             Some(crate::gate::answer::json(&judged))
         }
+        "/prometheus/targets" => lab.ask(Question::Targets).await,
+        "/metrics" => {
+            return match lab.ask(Question::Metrics).await {
+                Some(text) => typed(text, METRICS),
+                None => reply(StatusCode::SERVICE_UNAVAILABLE, format!("{ENDING}\n")),
+            };
+        }
         path => return reply(StatusCode::NOT_FOUND, format!("{path}: nothing is here\n")),
     };
     let Some(json) = json else {
         return reply(StatusCode::SERVICE_UNAVAILABLE, format!("{ENDING}\n"));
     };
-    let mut reply = reply(StatusCode::OK, json);
-    let kind = "application/json".parse().expect("a valid value");
-    reply.headers_mut().insert(CONTENT_TYPE, kind);
+    typed(json, "application/json")
+}
+
+fn typed(body: String, kind: &'static str) -> Response<PageBody> {
+    let mut reply = reply(StatusCode::OK, body);
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     reply
 }
 

@@ -11,6 +11,7 @@ use crate::incident::{Change, Incident};
 use crate::lab::cell::Cell;
 use crate::lab::picture;
 use crate::lab::signature::Layout;
+use crate::metrics::ControllerMetrics;
 
 /// What was named as broken, and when first.
 #[derive(Debug, Clone)]
@@ -32,6 +33,7 @@ pub(super) struct Diagnosing {
     report: Report,
     concluded_at: Option<OffsetDateTime>,
     named: Vec<Named>,
+    metrics: ControllerMetrics,
 }
 
 impl Diagnosing {
@@ -43,6 +45,7 @@ impl Diagnosing {
             report: Report::default(),
             concluded_at: None,
             named: Vec::new(),
+            metrics: ControllerMetrics::new(),
         }
     }
 
@@ -63,7 +66,19 @@ impl Diagnosing {
         }
         self.report = conclusion.report;
         self.concluded_at = Some(now);
+        for change in &conclusion.changes {
+            let (incident, opened) = match change {
+                Change::Opened(incident) => (incident, true),
+                Change::Closed(incident) => (incident, false),
+            };
+            self.metrics.incident(&incident.component, &incident.fault, opened);
+        }
         conclusion.changes
+    }
+
+    /// The metrics that a controller would have of these incidents.
+    pub(super) fn metrics(&self) -> &ControllerMetrics {
+        &self.metrics
     }
 
     /// What is broken now.

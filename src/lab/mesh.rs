@@ -201,6 +201,11 @@ impl Mesh {
         &self.tasks
     }
 
+    /// Where agents serve their metrics.
+    pub(super) fn admins(&self) -> Vec<SocketAddr> {
+        self.agents.iter().map(Agent::admin_addr).collect()
+    }
+
     /// The namespaces of probers.
     pub(super) fn own_namespaces(&self) -> BTreeSet<String> {
         let names = self.built.ambient.iter().chain(&self.built.plain);

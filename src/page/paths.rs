@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use time::OffsetDateTime;
 
-use crate::evidence::{Evidence, Newest};
+use crate::evidence::{Evidence, Newest, Source};
 use crate::observation::Expected;
 use crate::page::known::Node;
 use crate::page::lines::is_heard;
@@ -61,14 +61,25 @@ pub struct Paths {
     pub rows: BTreeMap<RowKey, Row>,
     names: Vec<String>,
     numbers: HashMap<String, u32>,
+    /// The row of the path that was added last.
+    last: Option<RowKey>,
 }
 
 impl Paths {
     /// Those that `evidence` holds of agents on `nodes`, as of `now`.
     pub fn of(evidence: &Evidence, nodes: &BTreeMap<String, Node>, now: OffsetDateTime) -> Self {
         let mut paths = Self::default();
+        // What one agent told comes in a row.
+        let mut last: Option<(Source, bool)> = None;
         evidence.newest(|source, newest| {
-            let is_heard = is_heard(nodes.get(&source.node), source.vantage);
+            let is_heard = match &last {
+                Some((of, is_heard)) if of == source => *is_heard,
+                _ => {
+                    let is_heard = is_heard(nodes.get(&source.node), source.vantage);
+                    last = Some((source.clone(), is_heard));
+                    is_heard
+                }
+            };
             paths.add((&source.node, source.vantage), newest, is_heard, now);
         });
         paths
@@ -92,8 +103,7 @@ impl Paths {
             (Some(_), Some(node)) if is_per_node(newest.target) => Far::Node(self.number(node)),
             (Some(rest), _) => Far::Other(self.number(rest)),
         };
-        let key = RowKey { vantage, name: row.to_owned() };
-        let row = self.rows.entry(key).or_default();
+        let row = self.row(vantage, row);
         row.paths.push(Path { from, to, state });
         row.counts.add(state);
         row.denied += u32::from(newest.expect == Expected::Denied);
@@ -109,6 +119,18 @@ impl Paths {
         let mut all = Counts::default();
         self.rows.values().for_each(|row| all.join(&row.counts));
         all
+    }
+
+    fn row(&mut self, vantage: Vantage, name: &str) -> &mut Row {
+        // An agent's targets come by name, and those of one row are many.
+        let known = self.last.as_ref().is_some_and(|it| it.vantage == vantage && it.name == name);
+        if !known {
+            let key = RowKey { vantage, name: name.to_owned() };
+            self.rows.entry(key.clone()).or_default();
+            self.last = Some(key);
+        }
+        let key = self.last.as_ref().expect("set above");
+        self.rows.get_mut(key).expect("it was entered")
     }
 
     fn number(&mut self, name: &str) -> u32 {

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::incident::Incident;
 use crate::page::known::Known;
-use crate::page::words::sentence;
+use crate::page::words::{is_ours, sentence};
 
 /// Incidents that are shown.
 const MOST: usize = 50;
@@ -31,6 +31,8 @@ pub(super) struct Entry {
     pub(super) id: u64,
     /// What is broken, in words.
     pub(super) text: String,
+    /// Whether it is an agent of our own, which says nothing of the mesh.
+    pub(super) is_ours: bool,
     /// One line more.
     pub(super) summary: String,
     /// Since when.
@@ -73,6 +75,7 @@ fn entry(incident: &Incident, now: OffsetDateTime, span: Duration) -> Entry {
     Entry {
         id: incident.id,
         text: sentence(&incident.component, &incident.fault),
+        is_ours: is_ours(&incident.component),
         summary: incident.summary.clone(),
         since,
         until,

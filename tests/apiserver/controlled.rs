@@ -89,6 +89,12 @@ impl Controlled {
         self.api
     }
 
+    /// The keys `addresses` and `key` of an agent's block `controller`.
+    pub(crate) fn address_and_key(&self) -> String {
+        let key = self.dir.path().join("key");
+        format!("addresses: ['{}'], key: {key:?}", self.channel)
+    }
+
     /// What `--server` takes.
     pub(crate) fn server(&self) -> String {
         format!("http://{}", self.api)

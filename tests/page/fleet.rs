@@ -57,6 +57,7 @@ pub(crate) struct Fleet {
     cluster: Cluster,
     report: Report,
     tally: Tally,
+    gate: Option<gate::Report>,
     at: OffsetDateTime,
 }
 
@@ -88,7 +89,9 @@ impl Fleet {
         let seen = evidence.observations(at - Duration::from_secs(60));
         let report = diagnose(&topology(&names), &seen, at);
         let cluster = cluster(&names);
-        Self { evidence, nodes: names, cluster, report, tally, at }
+        let mut fleet = Self { evidence, nodes: names, cluster, report, tally, gate: None, at };
+        fleet.gate = Some(fleet.judged(Scope::Mesh));
+        fleet
     }
 
     /// The node whose ztunnel is gone.
@@ -170,8 +173,9 @@ impl Source for Fleet {
         Err("nothing is kept".to_owned())
     }
 
-    async fn gate(&self, scope: Scope) -> Result<gate::Report, String> {
-        Ok(self.judged(scope))
+    async fn gate(&self, _scope: Scope) -> Result<gate::Report, String> {
+        // A controller judges beside the page, and shows the last report.
+        Ok(self.gate.clone().expect("judged when it was made"))
     }
 
     async fn windows(&self, whose: Whose) -> Vec<Observation> {

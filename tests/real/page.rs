@@ -26,7 +26,7 @@ use fleet::Fleet;
 /// How long a busy machine may take to show what is there.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// When the fault comes: after the page was seen whole.
-const FAULT: &str = "ztunnel-dead/node-2@20s";
+const FAULT: &str = "ztunnel-dead/node-2@40s";
 /// Wide enough for two columns.
 const WIDE: (u32, u32) = (1440, 1200);
 const NARROW: (u32, u32) = (420, 1200);
@@ -42,6 +42,10 @@ const CELL: &str = "(from, to) => {
     const at = heads.findIndex((head) => head.textContent.trim() === to);
     return row && at > 0 ? row.children[at].className : 'no such cell';
 }";
+
+/// Nothing is broken. On a busy machine the agents of the lab may be starved, and say so.
+const WHOLE: &str = "/^(mesh healthy|unknown in part: meshprobe's .* starved)/
+    .test(document.querySelector('h1').textContent)";
 
 /// A lab that breaks while it is looked at.
 struct Lab {
@@ -82,11 +86,11 @@ async fn cell(tab: &mut Tab, from: &str, to: &str) -> String {
 
 #[tokio::test]
 async fn a_fault_is_seen_while_one_looks_and_by_everybody() {
-    let lab = Lab::start();
     let mut browser = Browser::start().await;
     let tab = &mut browser.tab;
+    let lab = Lab::start();
     tab.open(&format!("{}/?row=ambient.peer", lab.url), WIDE).await;
-    tab.until("document.querySelector('h1').textContent === 'mesh healthy'", PATIENCE).await;
+    tab.until(WHOLE, PATIENCE).await;
     tab.until("document.getElementById('live').textContent === 'Live'", PATIENCE).await;
     tab.until("document.querySelectorAll('.matrix td.m').length === 6", PATIENCE).await;
     assert_eq!(cell(tab, "node-1", "node-2").await, "m");

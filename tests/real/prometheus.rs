@@ -1,8 +1,12 @@
 //! Prometheus: what it makes of what we expose.
 
 pub(super) mod agent;
+#[cfg(feature = "lab")]
+mod dashboards;
 pub(super) mod fixture;
 mod observations;
+#[cfg(feature = "lab")]
+mod panels;
 mod rules;
 mod ztunnel;
 

@@ -28,6 +28,16 @@ pub(crate) struct RulesFlags {
     pub(crate) namespace: String,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct DashboardsFlags {
+    /// The folder that they are written to; it is made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Where links to runbooks lead: a folder, or the start of a URL.
+    #[arg(long, value_name = "URL", default_value = RUNBOOKS)]
+    pub(crate) runbooks: String,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RulesOutput {
     /// A rule file of Prometheus.

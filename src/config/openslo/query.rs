@@ -165,7 +165,7 @@ fn selectors(field: &Field<'_>, by: Matchers) -> Option<Selectors> {
             return None;
         };
         let fits = match op.as_str() {
-            "=" => choose(&mut select, &label, &[value.clone()]),
+            "=" => choose(&mut select, &label, std::slice::from_ref(value)),
             "=~" => {
                 let values: Option<Vec<String>> = value.split('|').map(plain).collect();
                 values.is_some_and(|values| choose(&mut select, &label, &values))

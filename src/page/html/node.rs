@@ -198,7 +198,8 @@ fn others(key: &RowKey, counts: &Counts, failing: &[&str], name: &str, query: &Q
     html! {
         tr {
             th scope="row" {
-                a href=(target.link()) { (key.vantage) " " (key.words().unwrap_or(&key.name)) }
+                a href=(target.link()) { (key.words().unwrap_or(&key.name)) }
+                span .quiet { " from " (key.vantage) }
             }
             td { (told(counts.overall().unwrap_or(State::Unknown))) }
             td { (counts) }

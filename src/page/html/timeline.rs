@@ -49,12 +49,13 @@ fn table(timeline: &Timeline, known: &Known) -> Markup {
 
 fn row(entry: &Entry, known: &Known) -> Markup {
     html! {
-        tr .open[entry.until.is_none()] {
+        @let (class, sign) = if entry.is_ours { ("u", "?") } else { ("v", "×") };
+        tr .open[entry.until.is_none()] .ours[entry.is_ours] {
             th scope="row" { (entry.text) p .quiet { (entry.summary) } }
             td { (moment(entry.since, known)) }
             td { @match entry.until {
                 Some(until) => (moment(until, known)),
-                None => span .state .v { span aria-hidden="true" { "×" } " open" },
+                None => span .state .(class) { span aria-hidden="true" { (sign) } " open" },
             } }
             td { (between(entry.since, entry.until.unwrap_or(known.at))) }
             td { (percent(entry.confidence)) }

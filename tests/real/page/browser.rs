@@ -6,9 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
+use meshprobe::net;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -29,7 +29,7 @@ pub(super) struct Browser {
 
 /// A tab, and what it complained of.
 pub(super) struct Tab {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<net::Stream>,
     session: String,
     last: u64,
     complaints: Vec<String>,
@@ -70,7 +70,8 @@ impl Drop for Browser {
 impl Tab {
     async fn open_in(url: &str) -> Self {
         let address = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next());
-        let stream = TcpStream::connect(address.expect("a URL of a socket")).await;
+        let address = address.and_then(|address| address.parse().ok());
+        let stream = net::connect(address.expect("a URL of a socket")).await;
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let (socket, _) = tokio_tungstenite::client_async_with_config(
             url,
@@ -112,7 +113,8 @@ impl Tab {
                 self.complaints.extend(complaint(&told));
             }
         };
-        tokio::time::timeout(COMMAND_LIMIT, answer).await.expect(method)
+        let deadline = tokio::time::Instant::now() + COMMAND_LIMIT;
+        tokio::time::timeout_at(deadline, answer).await.expect(method)
     }
 
     /// Goes to `url` in a window of that size.
