@@ -158,9 +158,13 @@ pub(super) fn sentence(slo: &Slo, report: &SloReport, default_window: bool) -> S
         (true, Window::Rolling(days)) => format!("the {} days'", days.count()),
         (false, _) => "this time's".to_owned(),
     };
-    text += &match left {
+    let left = match left {
         left if *left >= 0.0 => format!("{} of {whose} error budget is left.", budget(*left)),
-        left => format!("{} error budget is spent {:.1} times over.", capital(&whose), 1.0 - left),
+        left => format!("{whose} error budget is spent {:.1} times over.", 1.0 - left),
+    };
+    text += &match report.groups.is_empty() {
+        true => capital(&left),
+        false => format!("Taken together, {left}"),
     };
     if report.standing == Standing::TooLittleData {
         text += &match covered {
