@@ -22,6 +22,7 @@ mod roster;
 mod scraped;
 mod settings;
 mod sighting;
+pub(crate) mod slo;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,7 @@ use crate::discovery::lease::{self, Election};
 use crate::discovery::{self, Access, Client, Snapshot, Watches};
 use crate::evidence::Evidence;
 use crate::metrics::ControllerMetrics;
+use crate::slo::Slo;
 use desk::Desk;
 use planner::Planned;
 use revisions::Revisions;
@@ -80,6 +82,8 @@ struct Shared {
     announcements: announce::Announcements,
     flows: flows::Told,
     gate: gate::Gate,
+    /// What is promised.
+    slos: Vec<Slo>,
     revisions: Revisions,
     metrics: ControllerMetrics,
     /// Whether agents prove that they hold the shared key.
@@ -132,6 +136,7 @@ impl Controller {
             announcements,
             flows: flows::Told::default(),
             gate: gate::Gate::new(config),
+            slos: config.slos.clone(),
             revisions: Revisions::default(),
             metrics: ControllerMetrics::new(),
             keyed: key.is_some(),

@@ -17,6 +17,7 @@ mod model;
 mod sheet;
 mod span;
 mod table;
+mod windows;
 mod words;
 
 pub use gather::{Compare, Wanted, of_prometheus};
@@ -27,6 +28,7 @@ pub use model::{
     Quantile, Report, SloReport, Spell, Standing, Step,
 };
 pub use table::table;
+pub use windows::Tally;
 
 /// With less of the time known, a promise that was kept so far is no result.
 pub(crate) const LEAST_COVERED: f64 = 0.5;

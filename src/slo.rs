@@ -25,7 +25,7 @@ pub use compare::{Change, change, interval};
 pub use detail::Detail;
 pub use objective::{InvalidObjective, Objective};
 pub use query::{Expressions, Function, promql_duration, quoted};
-pub use select::{GroupKey, InvalidPattern, Pattern, Selectors, literal};
+pub use select::{GroupKey, InvalidPattern, Pattern, Selectors, literal, namespace_of};
 pub use sli::{Connection, Latency, Sli};
 pub use window::{InvalidWindow, Window};
 

@@ -300,6 +300,7 @@ fn usage_that_cannot_be_meant_is_told_before_anybody_is_asked() {
         ),
         (&["--compare", "2026-01-02T00:00:00Z..2026-01-01T00:00:00Z"], "FROM is not before TO"),
         (&["--slo", "other"], "config.yaml has calls"),
+        (&["--node", "n1"], "select.node"),
         (&["--timeout", "1ms"], "from 1s to 10m"),
         (&["--bearer-token-file", "a", "--basic-auth-file", "b"], "cannot be used with"),
     ] {
@@ -312,4 +313,38 @@ fn usage_that_cannot_be_meant_is_told_before_anybody_is_asked() {
     let told = told(&["--prometheus", "https://a.example", "--config", &config]);
     assert_eq!(told.exit, Exit::Usage);
     assert!(told.err.contains("TLS is not spoken here"), "{}", told.err);
+}
+
+/// What a controller answers.
+const OF_A_CONTROLLER: &str = r#"{"at":"2026-05-01T12:00:00Z","source":"a controller","notes":["minutes only"],"slos":[
+{"name":"calls","objective":0.99,"window":"30d","sli":"attempts","period":{"from":"2026-05-01T11:55:00Z","to":"2026-05-01T12:00:00Z"},
+"standing":"missed","sentence":"In the last 5 min: 90 %.","whole":{"bad":10.0,"total":100.0,"inconclusive":0.0,"standing":"missed",
+"attained":0.9,"budget_left":-9.0,"covered":1.0,"either":{"p50":{"seconds":0.01},"p90":{"seconds":0.02},"p99":{"seconds":0.4}}},
+"group_by":[],"groups":[],"nodes":[],"zones":[],"phases":[],"steps":[],"holes":[],"spells":[],
+"incidents":[{"component":"ztunnel/n2","fault":"dead","summary":"it is","since":"2026-05-01T11:56:00Z"}],"notes":[]}]}"#;
+
+#[test]
+fn a_controller_tells_of_its_last_minutes() {
+    let server = Server::always("200 OK", OF_A_CONTROLLER);
+    let url = format!("http://{}", server.address);
+    let table = told(&["--server", &url]);
+    assert_eq!(table.exit, Exit::Violated, "{}", table.err);
+    assert!(server.heard()[0].starts_with("GET /v1/slo "), "{:?}", server.heard());
+    for text in
+        ["In the last 5 min: 90 %.", "10.0 ms", "ztunnel/n2 dead", "goes on", "minutes only"]
+    {
+        assert!(table.out.contains(text), "{text}: {}", table.out);
+    }
+    let json = told(&["--server", &url, "-o", "json"]);
+    let (told_again, first): (Value, Value) = (
+        serde_json::from_str(&json.out).expect("JSON"),
+        serde_json::from_str(OF_A_CONTROLLER).expect("JSON"),
+    );
+    assert_eq!(told_again, first, "what is not known stays absent");
+
+    let other = told(&["--server", &url, "--slo", "other"]);
+    assert_eq!(other.exit, Exit::Usage);
+    let wrong = told(&["--server", &format!("http://{}", Server::always("200 OK", "[]").address)]);
+    assert_eq!(wrong.exit, Exit::CouldNotRun);
+    assert!(wrong.err.contains("that is no answer of a controller"), "{}", wrong.err);
 }

@@ -11,6 +11,7 @@ use crate::cli::flags::{ReportCommand, ReportOutput, SloReportFlags};
 use crate::cli::words::Comparison;
 use crate::cli::{Exit, World, ask, render, rules};
 use crate::controller::analyse::Diagnoses;
+use crate::controller::slo;
 use crate::net::Resolver;
 use crate::promql::{Credentials, Prometheus, Unanswered};
 use crate::report::{
@@ -28,10 +29,14 @@ pub(crate) async fn run(
     err: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
     let ReportCommand::Slo(flags) = command;
+    if flags.controller.node.is_some() {
+        writeln!(err, "error: --node: an SLO says by itself of which nodes it is (select.node)")?;
+        return Ok(Exit::Usage);
+    }
     let (url, config) = (flags.prometheus.as_ref(), flags.config.as_ref());
     let report = match url.zip(config) {
         Some((url, config)) => of_series(url, config, flags, world, err).await?,
-        None => anyhow::bail!("give --prometheus and --config"),
+        None => of_controller(flags, world, err).await?,
     };
     let Some(report) = report else { return Ok(Exit::Usage) };
     match flags.output {
@@ -168,15 +173,31 @@ async fn incidents(flags: &SloReportFlags, world: &World) -> anyhow::Result<Vec<
     let body = ask::get(&flags.controller, world, "/v1/diagnoses").await?;
     let told: Diagnoses =
         serde_json::from_slice(&body).context("that is no answer of a controller")?;
-    let all = told.open.into_iter().chain(told.closed);
-    let incident = |it: crate::incident::Incident| Incident {
-        component: it.component,
-        fault: it.fault,
-        summary: it.summary,
-        since: it.since,
-        until: it.closed_at,
-        bad: None,
-        budget_spent: None,
-    };
-    Ok(all.map(incident).collect())
+    Ok(told.open.iter().chain(&told.closed).map(slo::of).collect())
+}
+
+/// By what a controller remembers; `None` when an SLO was asked for that it has not.
+async fn of_controller(
+    flags: &SloReportFlags,
+    world: &World,
+    err: &mut dyn Write,
+) -> anyhow::Result<Option<Report>> {
+    let body = ask::get(&flags.controller, world, "/v1/slo").await?;
+    let mut report: Report =
+        serde_json::from_slice(&body).context("that is no answer of a controller")?;
+    if report.slos.is_empty() {
+        let note = "The controller has no `slos` in its configuration: docs/slo.md says how to write them.";
+        report.notes.push(note.to_owned());
+    }
+    let known = |name: &String| report.slos.iter().any(|slo| slo.name == *name);
+    if let Some(name) = flags.slo.iter().find(|name| !known(name)) {
+        writeln!(
+            err,
+            "error: --slo {}: the controller has none of that name",
+            render::inert(name)
+        )?;
+        return Ok(None);
+    }
+    report.slos.retain(|slo| flags.slo.is_empty() || flags.slo.contains(&slo.name));
+    Ok(Some(report))
 }

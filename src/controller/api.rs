@@ -31,7 +31,7 @@ pub(super) type Reply = Response<Full<Bytes>>;
 const INDEX: &str = "meshprobe controller\n\n/\n/v1/nodes\n/v1/nodes/NAME\n\
                      /v1/diagnoses\n/v1/flows?namespace=\n/v1/gate/strict?namespace=\n\
                      /v1/flagger/confirm-rollout\n/v1/flagger/pre-rollout\n\
-                     /v1/flagger/rollback\n/v1/plan?node=&vantage=&pod=\n/metrics\n/livez\n/readyz\n";
+                     /v1/flagger/rollback\n/v1/slo\n/v1/plan?node=&vantage=&pod=\n/metrics\n/livez\n/readyz\n";
 pub(super) const JSON: &str = "application/json";
 pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -97,6 +97,7 @@ impl Shared {
             "/metrics" => self.scrape(channel),
             "/v1/nodes" => self.nodes(None),
             "/v1/diagnoses" => in_json(&*self.analysis.latest()),
+            "/v1/slo" => in_json(&self.promises()),
             "/v1/gate/strict" => self.show_gate(request.uri().query().unwrap_or_default()).await,
             "/v1/flows" => self.show_flows(request.uri().query().unwrap_or_default()),
             "/v1/plan" => match self.show_plan(request.uri().query().unwrap_or_default()) {

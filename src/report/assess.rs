@@ -1,12 +1,15 @@
 //! What counts come to: holes, spells, standings, and what incidents cost.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::report::LEAST_COVERED;
 use crate::report::ask::Asker;
 use crate::report::count::{Counted, Counting, From, Key, open};
-use crate::report::model::{Figures, Group, Incident, Period, SloReport, Spell, Standing, Step};
+use crate::report::model::{
+    Figures, Group, Incident, Period, Place, SloReport, Spell, Standing, Step,
+};
 use crate::report::span::Span;
 use crate::slo::{Counts, Function, Slo, promql_duration};
 
@@ -121,6 +124,34 @@ pub(super) fn by_error_share(counted: &Counted) -> Vec<&Key> {
 pub(super) fn worst_first(groups: &mut [Group]) {
     let left = |group: &Group| group.figures.budget_left.unwrap_or(f64::INFINITY);
     groups.sort_by(|a, b| left(a).total_cmp(&left(b)).then_with(|| a.labels.cmp(&b.labels)));
+}
+
+/// Nodes and zones by their counts, keyed by node and zone (empty: unknown), the worst first.
+pub(super) fn places<'a>(counts: impl Iterator<Item = (&'a Key, Counts)>) -> [Vec<Place>; 2] {
+    let (mut nodes, mut zones) = (Vec::new(), BTreeMap::<&str, Counts>::new());
+    for (key, counts) in counts {
+        let [node, zone] = key.as_slice() else { continue };
+        let named = Some(zone.clone()).filter(|zone| !zone.is_empty());
+        if named.is_some() {
+            let all = zones.entry(zone).or_default();
+            *all = all.and(&counts);
+        }
+        nodes.extend(place(node, named, &counts));
+    }
+    let zones = zones.into_iter().filter_map(|(zone, counts)| place(zone, None, &counts)).collect();
+    let worst_first = |mut places: Vec<Place>| {
+        let share = |place: &Place| place.bad / place.total;
+        places.sort_by(|a, b| share(b).total_cmp(&share(a)).then_with(|| a.name.cmp(&b.name)));
+        places
+    };
+    [nodes, zones].map(worst_first)
+}
+
+fn place(name: &str, zone: Option<String>, counts: &Counts) -> Option<Place> {
+    let attained = 1.0 - counts.error_share()?;
+    let (bad, total) = (counts.bad(), counts.total());
+    let known = !name.is_empty();
+    known.then(|| Place { name: name.to_owned(), zone, bad, total, attained: Some(attained) })
 }
 
 /// Missed when any budget is; met when all are, and enough of the time is known.

@@ -54,6 +54,9 @@ pub(super) struct Counted {
     pub(super) unsound: usize,
 }
 
+/// What was answered of each piece.
+type Answers = Vec<(Piece, Vec<Track>)>;
+
 /// The three numbers of a step on their way.
 type Parts = [Option<f64>; 3];
 
@@ -106,30 +109,31 @@ impl Counting<'_> {
 
     /// What was counted in the steps of `span`.
     pub(super) async fn count(&self, asker: &Asker<'_>, span: Span) -> Counted {
-        let pieces = self.pieces(span);
-        self.counted(asker, span, &pieces, span.steps().len(), |end| span.index(end)).await
+        let (pieces, coarse) = (self.pieces(span), span.is_coarse());
+        let ask = |what| asker.pieces(&pieces, move |it| self.expression(what, it, coarse));
+        let (bad, total, inconclusive) =
+            futures_util::join!(ask(What::Bad), ask(What::Total), ask(What::Inconclusive));
+        self.counted([bad, total, inconclusive], span.steps().len(), |end| span.index(end))
     }
 
-    /// What was counted in all of `span`, by group.
+    /// What was counted in all of `span`, by group, but what could not tell.
     pub(super) async fn sum(&self, asker: &Asker<'_>, span: Span) -> Counted {
         let pieces = span.long_pieces(self.longest());
-        self.counted(asker, span, &pieces, 1, |_| Some(0)).await
+        let coarse = span.is_coarse();
+        let ask = |what| asker.pieces(&pieces, move |it| self.expression(what, it, coarse));
+        let (bad, total) = futures_util::join!(ask(What::Bad), ask(What::Total));
+        self.counted([bad, total, Vec::new()], 1, |_| Some(0))
     }
 
-    async fn counted(
+    /// What `answers` (bad, total, inconclusive) come to in so many steps.
+    fn counted(
         &self,
-        asker: &Asker<'_>,
-        span: Span,
-        pieces: &[Piece],
+        answers: [Answers; 3],
         steps: usize,
         index: impl Fn(i64) -> Option<usize>,
     ) -> Counted {
-        let coarse = span.is_coarse();
-        let ask = |what| asker.pieces(pieces, move |it| self.expression(what, it, coarse));
-        let (bad, total, inconclusive) =
-            futures_util::join!(ask(What::Bad), ask(What::Total), ask(What::Inconclusive));
         let mut parts: BTreeMap<Key, Vec<Parts>> = BTreeMap::new();
-        for (part, answers) in [bad, total, inconclusive].into_iter().enumerate() {
+        for (part, answers) in answers.iter().enumerate() {
             for track in answers.iter().flat_map(|(_, tracks)| tracks) {
                 let key = key(&self.slo.group_by, track);
                 let row = parts.entry(key).or_insert_with(|| vec![Parts::default(); steps]);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::promql::Track;
 use crate::report::ask::Asker;
+use crate::report::assess;
 use crate::report::count::{Counting, From, Key, labels, open};
 use crate::report::histogram::Histogram;
 use crate::report::model::{Column, HeatMap, Latency, PhaseTime, Place};
@@ -93,20 +94,10 @@ impl<'a> Details<'a> {
                 counts[part] += sum(track);
             }
         }
-        let mut zones: BTreeMap<String, [f64; 2]> = BTreeMap::new();
-        for (key, [bad, total]) in &nodes {
-            if !key[1].is_empty() {
-                let zone = zones.entry(key[1].clone()).or_default();
-                *zone = [zone[0] + bad, zone[1] + total];
-            }
-        }
-        let zone = |key: &Key| Some(key[1].clone()).filter(|zone| !zone.is_empty());
-        let nodes = nodes
+        let counts = nodes
             .iter()
-            .filter(|(key, _)| !key[0].is_empty())
-            .filter_map(|(key, counts)| place(key[0].clone(), zone(key), *counts));
-        let zones = zones.into_iter().filter_map(|(name, counts)| place(name, None, counts));
-        [nodes.collect(), zones.collect()].map(worst_first)
+            .filter_map(|(key, [bad, total])| Some((key, Counts::new(*bad, *total, 0.0)?)));
+        assess::places(counts)
     }
 
     /// Latencies and phases; of `worst` groups alone when there are more of them than are detailed.
@@ -117,13 +108,16 @@ impl<'a> Details<'a> {
         } else {
             Vec::new()
         };
-        let (all, buckets, seconds, counts) = futures_util::join!(
-            self.all_buckets(asker),
+        let (buckets, seconds, counts) = futures_util::join!(
             self.tracks(asker, Detail::Buckets, &matchers),
             self.tracks(asker, Detail::PhaseSeconds, &matchers),
             self.tracks(asker, Detail::PhaseCount, &matchers),
         );
-        let mut told = Latencies { whole: cold_and_warm(all.iter()), ..Latencies::default() };
+        let whole = match matchers.is_empty() {
+            true => cold_and_warm(buckets.iter()),
+            false => cold_and_warm(self.all_buckets(asker).await.iter()),
+        };
+        let mut told = Latencies { whole, ..Latencies::default() };
         for (key, tracks) in grouped(by, &buckets) {
             told.groups.insert(key, cold_and_warm(tracks.into_iter()));
         }
@@ -245,16 +239,4 @@ fn phases<'a>(
 /// What all points of a track are together.
 fn sum(track: &Track) -> f64 {
     track.points.iter().map(|(_, value)| value).sum()
-}
-
-fn place(name: String, zone: Option<String>, [bad, total]: [f64; 2]) -> Option<Place> {
-    let counts = Counts::new(bad, total, 0.0).filter(|counts| counts.total() > 0.0)?;
-    let attained = counts.error_share().map(|share| 1.0 - share);
-    Some(Place { name, zone, bad: counts.bad(), total, attained })
-}
-
-fn worst_first(mut places: Vec<Place>) -> Vec<Place> {
-    let share = |place: &Place| place.bad / place.total;
-    places.sort_by(|a, b| share(b).total_cmp(&share(a)).then_with(|| a.name.cmp(&b.name)));
-    places
 }

@@ -148,7 +148,7 @@ async fn nothing(asker: &Asker<'_>, slo: &Slo, to: OffsetDateTime) -> Vec<String
     let metric = "meshprobe_attempts_total";
     let known = |series: String| async move {
         let expression = format!("count(last_over_time({series}[1h]))");
-        asker.instant(&expression, to).await.first().is_some()
+        !asker.instant(&expression, to).await.is_empty()
     };
     if !known(metric.to_owned()).await {
         let rules = format!("meshprobe:slo_total:increase1h{{slo=\"{}\"}}", slo.name);

@@ -83,7 +83,7 @@ fn one(at: usize, slo: &SloReport) -> Markup {
                 (plots::burn_down(slo))
                 div .pair { (plots::nodes(slo)) (plots::heat_map(slo)) }
             }
-            @for sheet in sheets(slo, MOST_GROUPS) { (table(&sheet)) }
+            @for sheet in sheets(slo, MOST_GROUPS) { (table(&slo.name, &sheet)) }
             @if !slo.notes.is_empty() {
                 div .notes { h3 { "What to know" } ul { @for note in &slo.notes { li { (note) } } } }
             }
@@ -126,7 +126,7 @@ fn figures(slo: &SloReport) -> Markup {
     }
 }
 
-fn table(sheet: &Sheet) -> Markup {
+fn table(slo: &str, sheet: &Sheet) -> Markup {
     let (shown, folded) = sheet.rows.split_at(sheet.rows.len().min(UNFOLDED));
     let rows = |rows: &[Vec<String>]| {
         html! {
@@ -141,13 +141,13 @@ fn table(sheet: &Sheet) -> Markup {
     html! {
         div .sheet {
             h3 { (sheet.title) }
-            div .wide tabindex="0" role="region" aria-label=(sheet.title) {
+            div .wide tabindex="0" role="region" aria-label={ (slo) ": " (sheet.title) } {
                 table { (head) tbody { (rows(shown)) } }
             }
             @if !folded.is_empty() {
                 details {
                     summary { (folded.len()) " more" }
-                    div .wide tabindex="0" role="region" aria-label={ (sheet.title) ", further rows" } {
+                    div .wide tabindex="0" role="region" aria-label={ (slo) ": " (sheet.title) ", further rows" } {
                         table { (head) tbody { (rows(folded)) } }
                     }
                 }

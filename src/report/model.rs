@@ -153,6 +153,9 @@ pub struct Figures {
     /// How long attempts took on kept connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm: Option<Latency>,
+    /// How long attempts took on either, when it is not known apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub either: Option<Latency>,
     /// The phase that took longest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slowest_phase: Option<PhaseTime>,
@@ -181,6 +184,7 @@ impl Figures {
             covered,
             cold: None,
             warm: None,
+            either: None,
             slowest_phase: None,
             change: None,
         }

@@ -97,17 +97,23 @@ fn figures(slo: &SloReport, groups: usize) -> Sheet {
 }
 
 fn latencies(slo: &SloReport, groups: usize) -> Sheet {
+    let title = "Latency of successful attempts";
+    let three = |latency: &Option<Latency>| match latency {
+        Some(Latency { p50, p90, p99 }) => [p50, p90, p99].map(quantile),
+        None => [UNKNOWN; 3].map(str::to_owned),
+    };
+    if slo.whole.either.is_some() {
+        return by_group(slo, title, &["p50", "p90", "p99"], groups, |figures| {
+            figures.either.is_some().then(|| three(&figures.either).into())
+        });
+    }
     let head =
         ["cold p50", "cold p90", "cold p99", "warm p50", "warm p90", "warm p99", "slowest phase"];
-    by_group(slo, "Latency of successful attempts", &head, groups, |figures| {
+    by_group(slo, title, &head, groups, |figures| {
         let Figures { cold, warm, slowest_phase, .. } = figures;
         if cold.is_none() && warm.is_none() && slowest_phase.is_none() {
             return None;
         }
-        let three = |latency: &Option<Latency>| match latency {
-            Some(Latency { p50, p90, p99 }) => [p50, p90, p99].map(quantile),
-            None => [UNKNOWN; 3].map(str::to_owned),
-        };
         let slowest = or_unknown(slowest_phase.as_ref(), |it| {
             format!("{} ({} on average)", it.phase, seconds(it.mean_seconds))
         });

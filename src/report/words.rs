@@ -12,7 +12,7 @@ pub(super) fn percent(share: f64) -> String {
     // A share of 0.9995 is a hair less in binary.
     let cut = ((percent.abs() + 1e-9) * 1000.0).floor() / 1000.0;
     let sign = if percent < 0.0 && cut > 0.0 { "−" } else { "" };
-    let digits = if cut >= 99.0 || cut < 1.0 { 3 } else { 1 };
+    let digits = if (1.0..99.0).contains(&cut) { 1 } else { 3 };
     let text = match digits {
         3 => format!("{cut:.3}"),
         _ => format!("{:.1}", (cut * 10.0).floor() / 10.0),
@@ -76,6 +76,9 @@ pub(super) fn count(count: f64) -> String {
 
 /// A burn rate.
 pub(super) fn burn(rate: f64) -> String {
+    if rate > 0.0 && rate < 0.05 {
+        return "< 0.1×".to_owned();
+    }
     if rate >= 100.0 { format!("{rate:.0}×") } else { format!("{rate:.1}×") }
 }
 
@@ -158,9 +161,13 @@ pub(super) fn sentence(slo: &Slo, report: &SloReport, default_window: bool) -> S
         (true, Window::Rolling(days)) => format!("the {} days'", days.count()),
         (false, _) => "this time's".to_owned(),
     };
-    text += &match left {
+    let left = match left {
         left if *left >= 0.0 => format!("{} of {whose} error budget is left.", budget(*left)),
-        left => format!("{} error budget is spent {:.1} times over.", capital(&whose), 1.0 - left),
+        left => format!("{whose} error budget is spent {:.1} times over.", 1.0 - left),
+    };
+    text += &match report.groups.is_empty() {
+        true => capital(&left),
+        false => format!("Taken together, {left}"),
     };
     if report.standing == Standing::TooLittleData {
         text += &match covered {

@@ -49,7 +49,7 @@ impl Selectors {
 pub(super) const NAMESPACED: [&str; 3] = ["service", "hbone-service", "waypoint"];
 
 /// The namespace of the Service that a target calls, when its name tells: `service/NS/…`.
-pub(super) fn namespace_of(target: &str) -> Option<&str> {
+pub fn namespace_of(target: &str) -> Option<&str> {
     let mut parts = target.splitn(3, '/');
     let (first, namespace, rest) = (parts.next()?, parts.next()?, parts.next()?);
     let told = NAMESPACED.contains(&first) && !namespace.is_empty() && !rest.is_empty();

@@ -6,6 +6,7 @@ mod browser;
 #[path = "../page/fleet.rs"]
 mod fleet;
 mod past;
+mod report;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

@@ -2,8 +2,8 @@
 
 mod counters;
 mod doubts;
-mod past;
-mod recorded;
+pub(crate) mod past;
+pub(crate) mod recorded;
 
 use std::net::SocketAddr;
 

@@ -180,7 +180,14 @@ impl Tab {
             {"name": "prefers-color-scheme", "value": scheme},
             {"name": "prefers-reduced-motion", "value": "reduce"},
         ]);
-        self.say("Emulation.setEmulatedMedia", json!({"features": features})).await;
+        self.say("Emulation.setEmulatedMedia", json!({"media": "", "features": features})).await;
+    }
+
+    /// Shows what would be printed, for who prefers the dark, until [`Tab::prefer`].
+    pub(super) async fn print(&mut self) {
+        let features = json!([{"name": "prefers-color-scheme", "value": "dark"}]);
+        let media = json!({"media": "print", "features": features});
+        self.say("Emulation.setEmulatedMedia", media).await;
     }
 
     /// What axe has to say against the page, a line each.

@@ -8,13 +8,13 @@ use super::{is_noted, report};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
-const SLOS: &str = "slos:
+pub(crate) const SLOS: &str = "slos:
 - { name: peers, objective: 99.9%, window: 7d, sli: availability, group_by: [node] }
 ";
 
 /// 14 days of three nodes with an attempt a second each. `n2` fails for two hours, two days ago;
 /// nothing was recorded for five hours, four days ago.
-fn two_weeks(end: i64) -> Samples {
+pub(crate) fn two_weeks(end: i64) -> Samples {
     let mut samples = Samples::default();
     let gap = end - 4 * DAY..end - 4 * DAY + 5 * HOUR;
     let fault = end - 2 * DAY..end - 2 * DAY + 2 * HOUR;

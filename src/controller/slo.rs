@@ -1,0 +1,39 @@
+//! What became of the SLOs in the last minutes: `/v1/slo`.
+
+use time::OffsetDateTime;
+
+use crate::controller::Shared;
+use crate::incident;
+use crate::report::{Incident, Report, Tally};
+
+/// How long ago a window may have ended.
+const REMEMBERED: time::Duration = time::Duration::hours(1);
+
+impl Shared {
+    /// A report on the windows that agents told.
+    pub(super) fn promises(&self) -> Report {
+        let now = OffsetDateTime::now_utc();
+        let snapshot = self.snapshots.borrow().clone();
+        let mut tally = Tally::of(&self.slos);
+        self.evidence.each(now - REMEMBERED, |source, observation| {
+            let node = snapshot.cluster.nodes.get(&source.node);
+            tally.hear(&observation, node.and_then(|node| node.zone.as_deref()));
+        });
+        let told = self.analysis.latest();
+        let incidents: Vec<Incident> = told.open.iter().chain(&told.closed).map(of).collect();
+        tally.report(now, "a controller, which remembers the last minutes".to_owned(), &incidents)
+    }
+}
+
+/// An incident as reports tell it.
+pub(crate) fn of(incident: &incident::Incident) -> Incident {
+    Incident {
+        component: incident.component.clone(),
+        fault: incident.fault.clone(),
+        summary: incident.summary.clone(),
+        since: incident.since,
+        until: incident.closed_at,
+        bad: None,
+        budget_spent: None,
+    }
+}
