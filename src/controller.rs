@@ -37,7 +37,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::analysis::Pace;
 use crate::channel::{Bounds, Key, Listener};
 use crate::cluster::{Finding, ObjectRef};
 use crate::config::{self, ControllerConfig, Mistake, SourceChoice};
@@ -129,10 +128,7 @@ impl Controller {
             watches: following.watches,
             roster,
             evidence: Arc::default(),
-            analysis: analyse::Analysis::new(match &scraped {
-                None => Pace::ASKED,
-                Some(_) => Pace::BY_MINUTES,
-            }),
+            analysis: analyse::Analysis::new(scraped::pace(scraped.as_ref())),
             announcements,
             flows: flows::Told::default(),
             gate: gate::Gate::new(config),

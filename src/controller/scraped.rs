@@ -13,6 +13,7 @@ use anyhow::Context;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
+use crate::analysis::Pace;
 use crate::config::{ControllerConfig, EvidenceSource};
 use crate::controller::Shared;
 use crate::controller::roster::Seat;
@@ -43,6 +44,11 @@ pub(super) fn configured(config: &ControllerConfig) -> anyhow::Result<Option<Pro
     let prometheus = Prometheus::new(&found.url, found.token.clone(), Arc::new(resolver))
         .with_context(|| found.url.clone())?;
     Ok(Some(prometheus))
+}
+
+/// How soon it is known what agents saw, when `source` tells it, or each agent.
+pub(super) fn pace(source: Option<&Prometheus>) -> Pace {
+    source.map_or(Pace::ASKED, |_| Pace::BY_MINUTES)
 }
 
 /// Asks for minute after minute until `stop`.
