@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use meshprobe::lab::fault::{Fault, Kind};
-use meshprobe::lab::{self, Options};
+use meshprobe::lab::{self, Options, Report};
 use tokio_util::sync::CancellationToken;
 
 /// A lab on a busy machine may need this long; an idle one ends much sooner.
@@ -18,9 +18,23 @@ fn settle(fault: &Fault) -> Duration {
     Duration::from_millis(if ladders { 3 * 5000 } else { 3 * 500 }) + Duration::from_secs(2)
 }
 
+/// How often a fault is tried while the machine starves the lab itself: such a run tells nothing.
+const TRIES: u32 = 3;
+
 /// Runs a lab with `fault`, which must turn what the table says and nothing else.
 fn turns_what_the_table_says(fault: &str) {
     let fault: Fault = fault.parse().expect("a fault");
+    for left in (0..TRIES).rev() {
+        let (report, shown) = run(fault);
+        match held(&fault, &report) {
+            Ok(()) => return,
+            Err(_) if left > 0 && is_starved(&report) => {}
+            Err(problem) => panic!("{problem}: {shown}"),
+        }
+    }
+}
+
+fn run(fault: Fault) -> (Report, String) {
     let options = Options {
         nodes: 3,
         peers: 2,
@@ -39,18 +53,33 @@ fn turns_what_the_table_says(fault: &str) {
         .expect("a runtime")
         .block_on(lab::run(options, CancellationToken::new(), &mut shown))
         .expect("a lab");
-    let shown = String::from_utf8(shown).expect("UTF-8");
-    assert!(report.is_as_stated(), "{shown}");
-    assert!(!report.findings[0].as_stated.is_empty(), "{shown}");
-    // What was ever accused, our own agents left out: a busy machine starves them.
-    let (component, word) = lab::blame(&fault);
+    (report, String::from_utf8(shown).expect("UTF-8"))
+}
+
+/// Our own agents are accused, and the stand-ins share their cores.
+fn is_starved(report: &Report) -> bool {
+    report.named.iter().any(|named| named.component.starts_with("agent/"))
+}
+
+/// Whether `report` is what the signature table and the table of blame say of `fault`.
+fn held(fault: &Fault, report: &Report) -> Result<(), String> {
+    if !report.is_as_stated() || report.findings[0].as_stated.is_empty() {
+        return Err("other cells turned".to_owned());
+    }
+    // What was ever accused, our own agents left out.
+    let (component, word) = lab::blame(fault);
     let of_mesh = |name: &str| !name.starts_with("agent/");
     let named = report.named.iter().map(|named| named.component.as_str());
     let named: Vec<&str> = named.filter(|name| of_mesh(name)).collect();
-    assert_eq!(named, [component.as_str()], "{shown}");
+    if named != [component.as_str()] {
+        return Err(format!("{named:?} were accused, not {component} alone"));
+    }
     let last = report.diagnosed.diagnoses.iter().find(|it| of_mesh(&it.component));
     let last = last.map(|it| (it.component.as_str(), it.fault));
-    assert_eq!(last, Some((component.as_str(), word)), "{shown}");
+    if last != Some((component.as_str(), word)) {
+        return Err(format!("{last:?} is accused last, not {component} as {word}"));
+    }
+    Ok(())
 }
 
 macro_rules! faults {
