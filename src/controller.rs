@@ -114,8 +114,8 @@ impl Controller {
         let following = discovery::follow(client, settings::discovery(config), stop.clone());
         tasks.spawn(ended("discovery", following.task, stop.clone()));
         let (fleet, roster) = (settings::fleet(config)?, Arc::<Roster>::default());
-        let (planner, planned) =
-            planner::planner(following.snapshots.clone(), fleet, Arc::clone(&roster));
+        let snapshots = following.snapshots.clone();
+        let (planner, planned) = planner::planner(snapshots, fleet, Arc::clone(&roster));
         tasks.spawn(planner.run(stop.clone()));
         let announcements = announce::Announcements::new(announce::Places {
             coredns: config.coredns.namespace.clone(),
@@ -123,16 +123,14 @@ impl Controller {
         });
         let told = (following.snapshots.clone(), announcements.told());
         let (leads, events) = announce(config, client, told, &tasks, &stop);
+        let pace = scraped.as_ref().map_or(Pace::ASKED, |_| Pace::BY_MINUTES);
         let shared = Arc::new(Shared {
             planned,
             snapshots: following.snapshots,
             watches: following.watches,
             roster,
             evidence: Arc::default(),
-            analysis: analyse::Analysis::new(match &scraped {
-                None => Pace::ASKED,
-                Some(_) => Pace::BY_MINUTES,
-            }),
+            analysis: analyse::Analysis::new(pace),
             announcements,
             flows: flows::Told::default(),
             gate: gate::Gate::new(config),
@@ -156,8 +154,8 @@ impl Controller {
                 tasks.spawn(collect)
             }
         };
-        let counting = (Arc::clone(&shared), peers.0.clone());
-        tasks.spawn(flows::run(counting.0, counting.1, tasks.clone(), stop.clone()));
+        let counting = Arc::clone(&shared);
+        tasks.spawn(flows::run(counting, peers.0.clone(), tasks.clone(), stop.clone()));
         tasks.spawn(analyse::run(Arc::clone(&shared), stop.clone()));
         let gate = tokio::spawn(gate::run(Arc::clone(&shared), stop.clone()));
         tasks.spawn(ended("gate", gate, stop.clone()));
