@@ -58,7 +58,8 @@ impl Controlled {
         let key = write_file(&dir, "key", SECRET);
         let config = format!(
             "listen: {api}\nchannel: {{ listen: \"{channel}\", key: {key:?} }}\n\
-             services: {services}\n"
+             services: {services}\n\
+             slos: [{{ name: all, objective: 50%, window: 30d, sli: availability, group_by: [node] }}]\n"
         );
         let config = write_file(&dir, "controller.yaml", config);
         let token = plane.token("meshprobe-plain", "meshprobe-controller").await;

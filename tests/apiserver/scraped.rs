@@ -72,6 +72,24 @@ async fn what_a_prometheus_tells_is_concluded_from_as_what_agents_tell() {
     assert_eq!(report["agents"], 1, "{report:#}");
     // Of the part of a minute for which it was there, at the least.
     assert!(report["conclusive_attempts"].as_u64() >= Some(3), "{report:#}");
+
+    let asked = Command::new(env!("CARGO_BIN_EXE_meshprobe"))
+        .args(["report", "slo", "--server", &controlled.server(), "-o", "json"])
+        .output()
+        .expect("the binary");
+    assert_eq!(asked.status.code(), Some(2), "{}", String::from_utf8_lossy(&asked.stderr));
+    let told: Value = serde_json::from_slice(&asked.stdout).expect("JSON");
+    let slo = &told["slos"][0];
+    assert!(slo["whole"]["total"].as_f64() >= Some(3.0), "{slo:#}");
+    assert_eq!(
+        (&slo["whole"]["attained"], &slo["nodes"][0]["name"]),
+        (&0.0.into(), &"node-0".into())
+    );
+    assert_eq!(
+        (&slo["groups"][0]["labels"][0], &slo["standing"]),
+        (&"node-0".into(), &"missed".into())
+    );
+    assert!(slo["sentence"].as_str().is_some_and(|it| it.starts_with("In the last ")), "{slo:#}");
 }
 
 /// Nothing leaves it: the plan names pods that are nowhere.
