@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::detection::{Alarm, Detector, Symptom};
-use crate::diagnosis::{Diagnosis, FaultWord, Report, Topology, diagnose};
+use crate::detection::{Alarm, Detector, FORGOTTEN, Symptom};
+use crate::diagnosis::{Agent, Diagnosis, FaultWord, Report, Topology, diagnose};
 use crate::incident::{Change, Incident, Incidents, Suspicion};
 use crate::observation::Observation;
 use crate::target::Vantage;
@@ -21,21 +21,32 @@ pub struct Pace {
     pub look_back: Duration,
     /// An agent of which nothing was told for so long is silent.
     pub silent: Duration,
+    /// Time between two conclusions, at least.
+    pub every: Duration,
 }
 
 impl Pace {
     /// Agents are asked every few seconds.
-    pub const ASKED: Self =
-        Self { look_back: Duration::from_secs(60), silent: Duration::from_secs(45) };
+    pub const ASKED: Self = Self {
+        look_back: Duration::from_secs(60),
+        silent: Duration::from_secs(45),
+        every: Duration::from_secs(2),
+    };
     /// Whole minutes are told, each up to two minutes after its beginning.
-    pub const BY_MINUTES: Self =
-        Self { look_back: Duration::from_secs(210), silent: Duration::from_secs(210) };
+    pub const BY_MINUTES: Self = Self {
+        look_back: FORGOTTEN,
+        silent: Duration::from_secs(210),
+        // Often enough that what is said every time is no end of an incident.
+        every: Duration::from_secs(15),
+    };
 }
 
 /// Faults whose first signs are further apart than this are looked at as of different times.
 const TOGETHER: Duration = Duration::from_secs(30);
 /// What is less sure is not said: something else explains as much.
 const LEAST_SURE: f64 = 0.3;
+/// A node of which nothing was told for so long is forgotten.
+const REMEMBERED: Duration = Duration::from_secs(600);
 /// From here on no other explanation is as good.
 const SURE: f64 = 0.6;
 /// How many conclusions in a row must agree on what is sure before it is said. While signs still
@@ -119,13 +130,15 @@ impl Analyst {
     pub fn conclude(&mut self, topology: &Topology, now: OffsetDateTime) -> Conclusion {
         let sight = self.look(now);
         let report = diagnose(topology, &sight.present, now);
-        self.settle(&sight, report, now)
+        self.settle(&sight, topology, report, now)
     }
 
     /// The first part of [`Self::conclude`]: what is to be diagnosed, which takes long in a large
     /// cluster and needs nothing of this.
     pub fn look(&mut self, now: OffsetDateTime) -> Sight {
         self.detector.retain(now);
+        let remembered = |at: &OffsetDateTime| now - *at < REMEMBERED;
+        self.heard.retain(|_, sides| sides.values().any(remembered));
         let alarms: Vec<Alarm> = self
             .detector
             .alarms()
@@ -137,25 +150,53 @@ impl Analyst {
     }
 
     /// The last part: what of the `report` on `sight` is said, and which incidents come of it.
-    pub fn settle(&mut self, sight: &Sight, mut report: Report, now: OffsetDateTime) -> Conclusion {
+    pub fn settle(
+        &mut self,
+        sight: &Sight,
+        topology: &Topology,
+        mut report: Report,
+        now: OffsetDateTime,
+    ) -> Conclusion {
         let before = std::mem::take(&mut self.stood);
         let stood = |name: &String| (name.clone(), before.get(name).map_or(1, |times| times + 1));
         self.stood = report.diagnoses.iter().map(|it| stood(&it.component)).collect();
         // Who was not asked since then is not silent; who was not heard is.
+        let mut withheld = 0;
         report.diagnoses.retain(|diagnosis| {
+            let heard =
+                diagnosis.fault == FaultWord::Silent && !self.is_silent(&diagnosis.component, now);
             let needed = if diagnosis.confidence >= SURE { STOOD_SURE } else { STOOD_UNSURE };
-            self.stood[&diagnosis.component] >= needed
-                && diagnosis.confidence >= LEAST_SURE
-                && (diagnosis.fault != FaultWord::Silent
-                    || self.is_silent(&diagnosis.component, now))
+            let stands =
+                self.stood[&diagnosis.component] >= needed && diagnosis.confidence >= LEAST_SURE;
+            withheld += usize::from(!heard && !stands);
+            !heard && stands
         });
-        // Those whose paths were not asked since then told something all the same.
-        let heard = self.heard.values().flat_map(BTreeMap::values);
-        report.agents = heard.filter(|at| now - **at < self.pace.silent).count();
+        report.withheld = withheld;
+        report.agents = self.agents(topology, now);
         report.broken_paths = sight.alarms;
-        let suspicions: Vec<Suspicion> = report.diagnoses.iter().map(suspicion).collect();
+        if sight.present.is_empty() {
+            // Nobody tells anything, so nothing is known to be over.
+            self.incidents.blind(now);
+            return Conclusion { report, changes: Vec::new() };
+        }
+        let suspicions: Vec<Suspicion> =
+            report.diagnoses.iter().map(|diagnosis| suspicion(diagnosis, now)).collect();
         let changes = self.incidents.update(&suspicions, now);
         Conclusion { report, changes }
+    }
+
+    /// How many agents were heard lately, of those of `topology` if it names any: also those whose
+    /// paths were not asked.
+    fn agents(&self, topology: &Topology, now: OffsetDateTime) -> usize {
+        let lately = |at: &OffsetDateTime| now - *at < self.pace.silent;
+        if topology.agents.is_empty() {
+            return self.heard.values().flat_map(BTreeMap::values).filter(|at| lately(at)).count();
+        }
+        let heard = |agent: &&Agent| {
+            let at = self.heard.get(&agent.node).and_then(|sides| sides.get(&agent.vantage));
+            at.is_some_and(lately)
+        };
+        topology.agents.iter().filter(heard).count()
     }
 
     /// Incidents that are open, the oldest first.
@@ -190,11 +231,12 @@ fn present_since(alarms: &[Alarm], earliest: OffsetDateTime) -> OffsetDateTime {
     fresh[fresh.len() / 2].max(earliest)
 }
 
-fn suspicion(diagnosis: &Diagnosis) -> Suspicion {
+/// What is not known to have a beginning is told from `now` on.
+fn suspicion(diagnosis: &Diagnosis, now: OffsetDateTime) -> Suspicion {
     Suspicion {
         component: diagnosis.component.clone(),
         fault: diagnosis.fault.to_string(),
-        since: diagnosis.since.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        since: diagnosis.since.unwrap_or(now),
         confidence: diagnosis.confidence,
         summary: diagnosis.evidence.first().cloned().unwrap_or_default(),
     }

@@ -152,8 +152,8 @@ reasons! {
     UnexpectedReply => "unexpected_reply", Network, "ENFORCEMENT GAP: plaintext was answered where it must be denied; check PeerAuthentication and the ztunnel of that node";
     /// This machine ran out of something: file descriptors, ports, memory.
     LocalResource => "local_resource", Prober, "this machine is out of file descriptors, ports or memory: raise the limits of the prober";
-    /// The attempt started, or its deadline was noticed, too late, or it timed out while another
-    /// started too late: this machine was busy.
+    /// The attempt started, or its deadline was noticed, too late, or much of the time after which it
+    /// timed out went by without us: this machine was busy.
     ScheduleLag => "schedule_lag", Prober, "the prober was starved of CPU: raise its CPU limit";
     /// The prober's own mesh certificate, its token or the mesh's roots are missing or unusable.
     NoIdentity => "no_identity", Prober, "the prober lacks its own mesh identity: look at the mounted token, at istio-ca-root-cert, and at the csr rung";

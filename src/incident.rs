@@ -82,9 +82,16 @@ pub struct Incidents {
     /// Made once, by a diagnosis that is not sure.
     doubtful: BTreeMap<String, OffsetDateTime>,
     closed: VecDeque<Incident>,
+    /// Until when nothing was known: that nothing was diagnosed says nothing then.
+    blind: Option<OffsetDateTime>,
 }
 
 impl Incidents {
+    /// Nobody told anything at `now`: what is open stays so.
+    pub fn blind(&mut self, now: OffsetDateTime) {
+        self.blind = Some(now);
+    }
+
     /// What was diagnosed at `now`, everything of it; tells what opened and what is over.
     pub fn update(&mut self, suspicions: &[Suspicion], now: OffsetDateTime) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -130,7 +137,10 @@ impl Incidents {
     }
 
     fn end(&mut self, now: OffsetDateTime) -> Vec<Change> {
-        let is_over = |incident: &Incident| now - incident.seen_at >= QUIET;
+        let known = |incident: &Incident| {
+            self.blind.map_or(incident.seen_at, |it| it.max(incident.seen_at))
+        };
+        let is_over = |incident: &Incident| now - known(incident) >= QUIET;
         let over: Vec<Incident> = self.open.values().filter(|it| is_over(it)).cloned().collect();
         self.open.retain(|_, incident| !is_over(incident));
         let over: Vec<Incident> = over

@@ -56,9 +56,9 @@ fn run(fault: Fault) -> (Report, String) {
     (report, String::from_utf8(shown).expect("UTF-8"))
 }
 
-/// Our own agents are accused, and the stand-ins share their cores.
+/// Our own agents lacked time, and the stand-ins share their cores.
 fn is_starved(report: &Report) -> bool {
-    report.named.iter().any(|named| named.component.starts_with("agent/"))
+    report.named.iter().any(|named| named.fault == "starved")
 }
 
 /// Whether `report` is what the signature table and the table of blame say of `fault`.
@@ -69,6 +69,9 @@ fn held(fault: &Fault, report: &Report) -> Result<(), String> {
     // What was ever accused, our own agents left out.
     let (component, word) = lab::blame(fault);
     let of_mesh = |name: &str| !name.starts_with("agent/");
+    if let Some(silent) = report.named.iter().find(|named| named.fault == "silent") {
+        return Err(format!("{} was taken for silent", silent.component));
+    }
     let named = report.named.iter().map(|named| named.component.as_str());
     let named: Vec<&str> = named.filter(|name| of_mesh(name)).collect();
     if named != [component.as_str()] {

@@ -147,3 +147,39 @@ fn an_agent_is_silent_when_it_was_not_heard_and_not_when_it_was_not_asked() {
     analyst.conclude(&topology, at(120));
     assert_eq!(named(&analyst.conclude(&topology, at(121))).len(), 2);
 }
+
+#[test]
+fn an_incident_stays_open_while_nobody_tells_anything() {
+    let (mut analyst, topology) = (Analyst::new(START, Pace::ASKED), topology());
+    for second in (0..60).step_by(5) {
+        round(&mut analyst, second, (second >= 30).then_some(2));
+        analyst.conclude(&topology, at(second + 1));
+    }
+    assert_eq!(analyst.open().len(), 1);
+    for second in (60..900).step_by(5) {
+        let blind = analyst.conclude(&topology, at(second));
+        let closed = blind.changes.iter().any(|change| matches!(change, Change::Closed(_)));
+        assert!(!closed, "{second}: {:?}", blind.changes);
+    }
+    let mut over = Vec::new();
+    for second in (900..960).step_by(5) {
+        round(&mut analyst, second, None);
+        over.extend(analyst.conclude(&topology, at(second + 1)).changes);
+    }
+    assert!(
+        over.iter().any(|it| matches!(it, Change::Closed(it) if it.component == "ztunnel/node-2"))
+    );
+}
+
+#[test]
+fn agents_are_counted_by_who_they_are() {
+    let (mut analyst, mut topology) = (Analyst::new(START, Pace::ASKED), topology());
+    round(&mut analyst, 0, None);
+    // One node has gone, and another is there that nobody has heard of.
+    topology.agents.retain(|agent| agent.node != "node-1");
+    for vantage in Vantage::ALL {
+        topology.agents.push(Agent { node: "node-9".to_owned(), vantage });
+    }
+    let report = analyst.conclude(&topology, at(1)).report;
+    assert_eq!((report.agents, report.expected_agents), (6, 8));
+}

@@ -41,14 +41,24 @@ async fn of_controller(
     let mut told: Diagnoses =
         serde_json::from_slice(&body).context("that is no answer of a controller")?;
     if let Some(node) = &flags.controller.node {
-        let of_node = |component: &str| component.split('/').any(|part| part == node);
-        told.report.diagnoses.retain(|diagnosis| of_node(&diagnosis.component));
+        narrow(&mut told.report, node);
     }
     match flags.output {
         DiagnoseOutput::Table => table(&told.report, out)?,
         DiagnoseOutput::Json => writeln!(out, "{}", serde_json::to_string_pretty(&told)?)?,
     }
     Ok(exit(&told.report))
+}
+
+/// Leaves of `report` what is said of `node`.
+fn narrow(report: &mut Report, node: &str) {
+    let all = report.diagnoses.len();
+    let of_node = |component: &str| component.split('/').any(|part| part == node);
+    report.diagnoses.retain(|diagnosis| of_node(&diagnosis.component));
+    if report.diagnoses.len() < all {
+        // Counted over the whole mesh: others explain them.
+        report.broken_paths = 0;
+    }
 }
 
 fn of_files(
@@ -122,10 +132,15 @@ pub(crate) fn exit(report: &Report) -> Exit {
     match report {
         Report { conclusive_attempts: 0, .. } => Exit::Inconclusive,
         Report { broken_paths: 1.., .. } => Exit::Violated,
-        Report { diagnoses, .. } if !diagnoses.is_empty() => Exit::Violated,
-        Report { .. } if missing => Exit::Inconclusive,
+        Report { diagnoses, .. } if !diagnoses.iter().all(is_ours) => Exit::Violated,
+        Report { diagnoses, .. } if missing || !diagnoses.is_empty() => Exit::Inconclusive,
         Report { .. } => Exit::Met,
     }
+}
+
+/// Whether an agent of our own is what is ill: that says nothing of the mesh.
+fn is_ours(diagnosis: &Diagnosis) -> bool {
+    diagnosis.component.starts_with("agent/")
 }
 
 /// A report for people.
@@ -149,7 +164,11 @@ pub(crate) fn table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
                 1 => "1 path is".to_owned(),
                 paths => format!("{paths} paths are"),
             };
-            writeln!(out, "{mark} {paths} broken, and no component explains it, by {seen}")?;
+            let cause = match report.withheld {
+                0 => "no component explains it",
+                _ => "what explains it is not sure yet",
+            };
+            writeln!(out, "{mark} {paths} broken, and {cause}, by {seen}")?;
         }
         (Exit::Violated, count) => writeln!(
             out,
@@ -180,4 +199,40 @@ fn entry(diagnosis: &Diagnosis, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "    {}", render::inert(said))?;
     }
     writeln!(out, "    next: {}\n", render::inert(&diagnosis.next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::FaultWord;
+
+    fn report(component: &str, fault: FaultWord, broken_paths: usize) -> Report {
+        let diagnosis = Diagnosis {
+            component: component.to_owned(),
+            fault,
+            since: None,
+            confidence: 0.9,
+            evidence: Vec::new(),
+            next: String::new(),
+            alternatives: Vec::new(),
+        };
+        let diagnoses = vec![diagnosis];
+        Report { diagnoses, broken_paths, conclusive_attempts: 9, agents: 2, ..Report::default() }
+    }
+
+    #[test]
+    fn an_agent_of_our_own_that_is_ill_leaves_the_mesh_unknown() {
+        let starved = |broken| exit(&report("agent/node-1/plain", FaultWord::Starved, broken));
+        assert_eq!((starved(0), starved(1)), (Exit::Inconclusive, Exit::Violated));
+        assert_eq!(exit(&report("ztunnel/node-1", FaultWord::Dead, 0)), Exit::Violated);
+    }
+
+    #[test]
+    fn a_node_is_not_broken_by_what_is_said_of_another() {
+        let mut report = report("ztunnel/node-2", FaultWord::Dead, 40);
+        narrow(&mut report, "node-2");
+        assert_eq!((report.diagnoses.len(), exit(&report)), (1, Exit::Violated));
+        narrow(&mut report, "node-5");
+        assert_eq!((report.diagnoses.len(), exit(&report)), (0, Exit::Met));
+    }
 }

@@ -20,8 +20,6 @@ use crate::discovery::Snapshot;
 use crate::incident::{Change, Incident};
 use crate::observation::Observation;
 
-/// Time between two conclusions, at least.
-const EVERY: Duration = Duration::from_secs(2);
 /// How much longer than it takes to conclude the time between two conclusions is at least: in a
 /// large fleet it must not become the controller's main work.
 const REST: u32 = 4;
@@ -45,12 +43,14 @@ pub struct Diagnoses {
 pub(super) struct Analysis {
     analyst: Mutex<Analyst>,
     latest: Mutex<(Option<OffsetDateTime>, Arc<Diagnoses>)>,
+    /// Time between two conclusions, at least.
+    every: Duration,
 }
 
 impl Analysis {
     pub(super) fn new(pace: Pace) -> Self {
         let analyst = Mutex::new(Analyst::new(OffsetDateTime::now_utc(), pace));
-        Self { analyst, latest: Mutex::default() }
+        Self { analyst, latest: Mutex::default(), every: pace.every }
     }
 
     /// The agent in `seat` told `observations`: who they are from is what `seat` says.
@@ -80,7 +80,7 @@ impl Analysis {
         // Agents are heard meanwhile.
         let report = diagnose(topology, &sight.present, now);
         let mut analyst = analyst();
-        let conclusion = analyst.settle(&sight, report, now);
+        let conclusion = analyst.settle(&sight, topology, report, now);
         let latest = Diagnoses {
             report: conclusion.report.clone(),
             open: analyst.open(),
@@ -98,7 +98,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY.max(took * REST)) => {}
+            () = tokio::time::sleep(shared.analysis.every.max(took * REST)) => {}
         }
         let snapshot = shared.snapshots.borrow().clone();
         if !snapshot.synced {

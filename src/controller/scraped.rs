@@ -67,7 +67,12 @@ pub(super) async fn run(shared: Arc<Shared>, prometheus: Prometheus, stop: Cance
         shared.metrics.window_pulled(answer.is_ok());
         match answer {
             Ok(seen) => {
-                shared.take(seen, minute);
+                // Much in a large fleet: nobody else is to wait for it.
+                let (taking, at) = (Arc::clone(&shared), minute);
+                let work = move || taking.take(seen, at);
+                if let Err(error) = tokio::task::spawn_blocking(work).await {
+                    tracing::error!(%error, "what Prometheus told is lost");
+                }
                 // What was missed meanwhile is gone: how things are now matters more.
                 minute = ended(OffsetDateTime::now_utc()).max(minute + time::Duration::MINUTE);
             }
@@ -110,8 +115,8 @@ impl Shared {
         }
         let now = OffsetDateTime::now_utc();
         for (seat, mut observations) in agents {
-            // By its clock: the times are those of Prometheus.
-            let telling = Telling { observations: &observations, whole: true, as_of: None };
+            // What was not attempted in this minute has not left: it is asked seldom.
+            let telling = Telling { observations: &observations, whole: false, as_of: None };
             refused += self.evidence.hear(&seat.source(), telling, now).refused;
             self.analysis.hear(&seat, &mut observations);
         }

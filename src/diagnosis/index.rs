@@ -233,7 +233,7 @@ impl Entry {
             if !ends.contains(&end) {
                 ends[1] = end;
             }
-            first.met -= met;
+            first.met = first.met.saturating_sub(met);
             first.paths -= 1;
         }
         let key = key(path, (ends, hits, share), met);
@@ -243,15 +243,16 @@ impl Entry {
             self.healthy.push(Healthy { key, sample, ends, hits, share, met: 0, paths: 0 });
             self.healthy.len() - 1
         });
-        self.healthy[place].met += met;
-        self.healthy[place].paths += 1;
+        let group = &mut self.healthy[place];
+        group.met = group.met.saturating_add(met);
+        group.paths += 1;
         self.last = (number, place as u32);
     }
 }
 
 /// What faults see of a healthy path; of its attempts the order of magnitude, in steps of a tenth.
 fn key(path: &Path, (ends, hits, share): ([End; 2], u32, f32), met: u64) -> u64 {
-    let magnitude = (((met + 1) as f64).log2() * 7.0) as u32;
+    let magnitude = ((met.saturating_add(1) as f64).log2() * 7.0) as u32;
     let peer = u32::from(path.subject == Subject::Peer);
     let shape = (path.class as u32) << 2 | peer << 1 | u32::from(path.large);
     let place = hits.min(255) << 16 | (ends[0] as u32) << 12 | (ends[1] as u32) << 8 | shape;

@@ -33,6 +33,9 @@ pub struct Report {
     /// half of three or more attempts failed, else those whose alarm is open.
     #[serde(default)]
     pub broken_paths: usize,
+    /// Diagnoses that are not sure enough to be said, or not yet; 0 on files.
+    #[serde(default)]
+    pub withheld: usize,
     /// Attempts that could tell something.
     #[serde(default)]
     pub conclusive_attempts: u64,
@@ -101,6 +104,7 @@ pub(super) fn report(
         explained_fraction,
         broken_paths: search.tallies.iter().filter(|tally| tally.is_broken()).count(),
         conclusive_attempts: seen.conclusive,
+        withheld: 0,
         agents: seen.heard.agents(),
         expected_agents,
         malformed_lines: 0,

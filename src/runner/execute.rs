@@ -15,7 +15,7 @@ use crate::failure::{Blame, Failure, Fault, Reason};
 use crate::outcome::Outcome;
 use crate::plan::Target;
 use crate::probe::Probe;
-use crate::runner::stalls::Stalls;
+use crate::runner::stalls::{Stalls, spoil_timeout};
 
 /// An attempt, and that of its control where one was asked.
 pub(super) struct Made {
@@ -38,7 +38,7 @@ pub(super) async fn attempt(
     stalls.spoil_late(&mut outcome, lag);
     let control = match &target.control {
         Some(control) if needs_control(&target.spec.probe.expect, &outcome) => {
-            Some((control, controlled(control, stalls, stop).await))
+            Some((control, controlled(control, lag, stalls, stop).await))
         }
         _ => None,
     };
@@ -48,7 +48,11 @@ pub(super) async fn attempt(
     let (control, own) =
         control.map(|(control, seen)| (seen.held, settle(control, seen.attempt))).unzip();
     let attempt = target.judged(outcome, control.as_ref(), lag);
-    Made { attempt: settle(target, attempt), control: own }
+    // One that was cut short with its denial is none of the control's own.
+    let cut = |own: &Attempt| {
+        own.failure.as_ref().is_some_and(|failure| failure.reason == Reason::Cancelled)
+    };
+    Made { attempt: settle(target, attempt), control: own.filter(|own| !cut(own)) }
 }
 
 /// Silence where a denial is stated says something only beside a control, whatever the silence
@@ -67,10 +71,16 @@ struct Seen {
     attempt: Attempt,
 }
 
-async fn controlled(control: &Target, stalls: &Stalls, stop: &CancellationToken) -> Seen {
+/// Asks `control`, on behalf of an attempt that started `lag` after its slot.
+async fn controlled(
+    control: &Target,
+    lag: Duration,
+    stalls: &Stalls,
+    stop: &CancellationToken,
+) -> Seen {
     control.control_begins();
     let outcome = run(&control.probe, stalls, stop).await;
-    let attempt = control.judged(outcome.clone(), None, Duration::ZERO);
+    let attempt = control.judged(outcome.clone(), None, lag);
     let held = Outcome { failure: attempt.failure.clone(), ..outcome };
     Seen { held, attempt }
 }
@@ -80,6 +90,7 @@ async fn run(probe: &Probe, stalls: &Stalls, stop: &CancellationToken) -> Outcom
     let spoiled = |reason, detail: String| {
         Outcome::spoiled(started_at, started.elapsed(), Fault::new(reason, detail))
     };
+    let before = stalls.lost();
     let mut outcome = tokio::select! {
         biased;
         outcome = unpanicked(probe.attempt()) => match outcome {
@@ -92,7 +103,7 @@ async fn run(probe: &Probe, stalls: &Stalls, stop: &CancellationToken) -> Outcom
             spoiled(Reason::Cancelled, "the target was removed or the prober stopped".to_owned())
         }
     };
-    stalls.spoil_timeout(&mut outcome, started);
+    spoil_timeout(&mut outcome, started.elapsed(), stalls.lost() - before);
     outcome
 }
 
