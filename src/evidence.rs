@@ -208,8 +208,7 @@ impl Evidence {
     /// When `source` was last heard; `None` when it never was.
     pub fn heard(&self, source: &Source) -> Option<OffsetDateTime> {
         let book = self.sources.lock().expect("no panic while held").get(source).map(Arc::clone)?;
-        let heard = book.lock().expect("no panic while held").heard();
-        heard
+        book.lock().expect("no panic while held").heard()
     }
 
     /// Those of `expected` that were not heard for `patience` at `now`.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::page::answer::{PageBody, Pages, guard, reply};
 use crate::page::html::{Rendered, Section};
@@ -79,7 +79,8 @@ impl<S: Source> Pages<S> {
             }
             let Ok(rendered) = self.render(query).await else { return };
             let news = Bytes::from(event("page", &told.news(&rendered)));
-            let Ok(Ok(())) = timeout(patience, sender.send(news)).await else { return };
+            let deadline = Instant::now() + patience;
+            let Ok(Ok(())) = timeout_at(deadline, sender.send(news)).await else { return };
         }
     }
 }
@@ -205,7 +206,8 @@ mod tests {
         let uri = "/events?".parse().expect("a URI");
         let unread = pages.answer(&uri).await.expect("events");
         let all = pages.followers.acquire_many(MOST_FOLLOWERS as u32);
-        drop(timeout(Duration::from_secs(60), all).await.expect("a place").expect("never closed"));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        drop(timeout_at(deadline, all).await.expect("a place").expect("never closed"));
         let mut body = unread.into_body();
         while let Some(frame) = body.frame().await {
             frame.expect("no error");
