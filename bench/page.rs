@@ -38,12 +38,9 @@ async fn main() {
     let all: usize = known.paths.rows.values().map(|row| row.paths.len()).sum();
     println!("what is known, {all} paths: {:?}", began.elapsed());
     let began = Instant::now();
-    println!(
-        "the gate, which is kept for 5 s: {:?}: {}",
-        began.elapsed(),
-        fleet.judged(Scope::Mesh).ok
-    );
-    println!("judged in {:?}", began.elapsed());
+    let report = fleet.judged(Scope::Mesh);
+    let took = began.elapsed();
+    println!("the gate, which is kept for 5 s, judged in {took:?}: {}", report.ok);
     let broken = fleet.broken().to_owned();
     let pages = Arc::new(Pages::new(fleet, TaskTracker::new(), CancellationToken::new()));
     let target = format!("/target?name=peer/{broken}&vantage=ambient");

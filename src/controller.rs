@@ -37,6 +37,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::analysis::Pace;
 use crate::channel::{Bounds, Key, Listener};
 use crate::cluster::{Finding, ObjectRef};
 use crate::config::{self, ControllerConfig, Mistake, SourceChoice};
@@ -77,6 +78,8 @@ struct Shared {
     roster: Arc<Roster>,
     /// What agents told in the last few minutes.
     evidence: Arc<Evidence>,
+    /// How long what a Prometheus told of an agent speaks of it; `None` when agents are asked.
+    patience: Option<Duration>,
     analysis: analyse::Analysis,
     announcements: announce::Announcements,
     flows: flows::Told,
@@ -128,6 +131,7 @@ impl Controller {
             watches: following.watches,
             roster,
             evidence: Arc::default(),
+            patience: scraped.as_ref().map(|_| Pace::BY_MINUTES.silent),
             analysis: analyse::Analysis::new(scraped::pace(scraped.as_ref())),
             announcements,
             flows: flows::Told::default(),

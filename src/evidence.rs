@@ -57,7 +57,7 @@ pub struct Held {
     pub bytes: usize,
 }
 
-/// The newest window of a path in which an attempt ended.
+/// The newest window of a path in which an attempt ended, or the last one when attempts stopped.
 #[derive(Debug, Clone, Copy)]
 pub struct Newest<'a> {
     /// The target's name within its agent's plan.
@@ -170,7 +170,8 @@ impl Evidence {
         book.map(latest).unwrap_or_default()
     }
 
-    /// Gives the newest window with an attempt of each path of each source to `each`.
+    /// Gives the newest window with an attempt of each path of each source to `each`, or the last
+    /// one without any where attempts stopped.
     pub fn newest(&self, mut each: impl FnMut(&Source, &Newest<'_>)) {
         for (source, book) in self.all() {
             book.lock().expect("no panic while held").newest(|newest| each(&source, newest));
@@ -202,6 +203,12 @@ impl Evidence {
             book.lock().expect("no panic while held").totals(&source, since, |it| all.push(it));
         }
         all
+    }
+
+    /// When `source` was last heard; `None` when it never was.
+    pub fn heard(&self, source: &Source) -> Option<OffsetDateTime> {
+        let book = self.sources.lock().expect("no panic while held").get(source).map(Arc::clone)?;
+        book.lock().expect("no panic while held").heard()
     }
 
     /// Those of `expected` that were not heard for `patience` at `now`.

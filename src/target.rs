@@ -166,6 +166,9 @@ pub struct UnknownWord {
 pub struct TargetName(String);
 
 impl TargetName {
+    /// The longest that it may be, characters.
+    pub const LONGEST: usize = 128;
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -182,7 +185,7 @@ impl FromStr for TargetName {
     type Err = InvalidTargetName;
 
     fn from_str(text: &str) -> Result<Self, InvalidTargetName> {
-        named(text, 128).map(Self).ok_or(InvalidTargetName)
+        named(text, Self::LONGEST).map(Self).ok_or(InvalidTargetName)
     }
 }
 

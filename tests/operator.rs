@@ -1,7 +1,9 @@
 //! The binary under an operator's hands at three in the morning: signals, bad words, hostile bytes.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn meshprobe(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meshprobe"));
@@ -179,4 +181,62 @@ fn an_interrupt_during_an_attempt_is_not_the_targets_fault() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert!(text(&output.stdout).contains("\"reason\":\"cancelled\""), "{output:?}");
+}
+
+/// The body of the answer to a GET of `path` at `address`, once somebody listens there.
+fn fetched(address: &str, path: &str) -> String {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut stream = loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < deadline, "{address}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("UTF-8");
+    answer
+}
+
+#[test]
+fn a_controller_that_never_read_the_cluster_shows_no_instant_that_is_over() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let [api, channel, apiserver, prometheus] = std::array::from_fn(|_| closed_port());
+    let write = |name: &str, text: String| {
+        let file = directory.path().join(name);
+        std::fs::write(&file, text).expect("writable");
+        file
+    };
+    let config = write(
+        "controller.yaml",
+        format!(
+            "listen: \"{api}\"\nchannel: {{ listen: \"{channel}\" }}\n\
+             prometheus: {{ url: \"http://{prometheus}\" }}\n"
+        ),
+    );
+    let kubeconfig = write(
+        "kubeconfig",
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: a\n\
+             contexts: [{{ name: a, context: {{ cluster: a, user: a }} }}]\n\
+             clusters: [{{ name: a, cluster: {{ server: \"http://{apiserver}\" }} }}]\n\
+             users: [{{ name: a, user: {{}} }}]\n"
+        ),
+    );
+    let mut controller = meshprobe(&["controller"])
+        .arg("--config")
+        .arg(config)
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary");
+    let page = fetched(&api, "/?at=2026-01-02T03:04:05Z");
+    let _ = controller.kill();
+    let _ = controller.wait();
+    assert!(page.starts_with("HTTP/1.1 502 "), "{page}");
+    assert!(page.contains("unknown: that instant cannot be told"), "{page}");
+    assert!(page.contains("has not read the cluster yet"), "{page}");
 }

@@ -12,6 +12,9 @@ mod real {
     #[cfg(feature = "lab")]
     mod page;
     mod pki;
+    #[cfg(feature = "lab")]
+    #[path = "../lab_gate/process.rs"]
+    mod process;
     mod prometheus;
     mod report;
     #[path = "../ztunnel/support.rs"]

@@ -25,7 +25,7 @@ use crate::gate::{self, Evidence, Report, Scope, Settings, Standing, Unprobed};
 const WINDOW: Duration = Duration::from_secs(300);
 /// How far back a path is looked at by itself.
 const LATELY: Duration = Duration::from_secs(60);
-/// An agent that was heard longer ago is not linked.
+/// An agent that was asked and heard longer ago is not linked.
 const FRESH: Duration = Duration::from_secs(60);
 /// How often policies are looked at, and windows counted.
 const EVERY: Duration = Duration::from_secs(10);
@@ -224,15 +224,50 @@ impl Shared {
             vantage: agent.vantage,
             pod: agent.pod.name.clone(),
         };
+        let heard = match self.patience {
+            None => self.roster.look(&seat, |entry| (entry.connected, entry.heard)),
+            // Whom a Prometheus speaks for is asked over no connection.
+            Some(_) => self.evidence.heard(&seat.source()).map(|at| (true, at.into())),
+        };
+        linked(seat, heard, self.patience.unwrap_or(FRESH), SystemTime::now())
+    }
+}
+
+/// The standing of the agent in `seat`, `heard` over a connection that may be gone, at `now`; what
+/// was heard speaks for as long as `fresh`.
+fn linked(
+    seat: Seat,
+    heard: Option<(bool, SystemTime)>,
+    fresh: Duration,
+    now: SystemTime,
+) -> Standing {
+    let age = heard.map(|(_, heard)| now.duration_since(heard).unwrap_or_default());
+    let connected = heard.is_some_and(|(connected, _)| connected);
+    Standing {
+        node: seat.node,
+        vantage: seat.vantage,
+        linked: connected && age.is_some_and(|it| it <= fresh),
+        age,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::Pace;
+    use crate::target::Vantage;
+
+    #[test]
+    fn an_agent_is_linked_while_what_was_heard_of_it_speaks() {
         let now = SystemTime::now();
-        let heard = self.roster.look(&seat, |entry| (entry.connected, entry.heard));
-        let age = heard.map(|(_, heard)| now.duration_since(heard).unwrap_or_default());
-        Standing {
-            node: seat.node,
-            vantage: seat.vantage,
-            linked: heard.is_some_and(|(connected, _)| connected)
-                && age.is_some_and(|it| it <= FRESH),
-            age,
-        }
+        let of = |connected, age, fresh| {
+            let pod = String::new();
+            let seat = Seat { node: "node-1".to_owned(), vantage: Vantage::Plain, pod };
+            linked(seat, Some((connected, now - Duration::from_secs(age))), fresh, now).linked
+        };
+        assert_eq!([60, 61].map(|age| of(true, age, FRESH)), [true, false]);
+        assert!(!of(false, 1, FRESH), "it has no connection");
+        let by_minutes = Pace::BY_MINUTES.silent;
+        assert_eq!([210, 211].map(|age| of(true, age, by_minutes)), [true, false]);
     }
 }

@@ -1,13 +1,12 @@
 //! What the page of a controller is made from: its memory, its diagnosis, its gate.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::analysis::Pace;
-use crate::cluster::{self, Agent};
+use crate::cluster::Cluster;
 use crate::controller::Shared;
 use crate::controller::analyse::described;
 use crate::evidence::Source as Place;
@@ -21,9 +20,6 @@ use crate::target::Vantage;
 /// The API server is heard of once in 100 seconds at the least.
 const STALE: Duration = Duration::from_secs(120);
 
-/// An agent of which nothing came for so long, by whatever way, is silent.
-const SILENT: Duration = Pace::BY_MINUTES.silent;
-
 /// A controller as its page sees it.
 #[derive(Debug)]
 pub(super) struct Told {
@@ -35,6 +31,10 @@ pub(super) struct Told {
 /// Why there is no instant that is over.
 const NO_PROMETHEUS: &str = "This controller remembers a few minutes only, and no Prometheus is \
                              configured that it could ask: write prometheus.url.";
+
+/// Why there is none before it is known who is to be heard.
+const NOT_READ: &str = "The controller has not read the cluster yet, so it does not know whom it \
+                        should hear of.";
 
 impl Source for Told {
     async fn known(&self) -> Known {
@@ -49,10 +49,11 @@ impl Source for Told {
     async fn past(&self, at: OffsetDateTime) -> Result<Past, String> {
         let prometheus = self.prometheus.as_ref().ok_or(NO_PROMETHEUS)?;
         let snapshot = self.shared.snapshots.borrow().clone();
-        let nodes = snapshot.cluster.nodes.iter();
-        let node = |node: &cluster::Node| Node { zone: node.zone.clone(), ..Node::default() };
-        let nodes = nodes.map(|(name, it)| (name.clone(), node(it))).collect();
+        if !snapshot.synced {
+            return Err(NOT_READ.to_owned());
+        }
         let topology = described(&snapshot.cluster);
+        let nodes = self.shared.standings(&snapshot.cluster);
         past(prometheus, topology, nodes, at, OffsetDateTime::now_utc()).await
     }
 
@@ -80,22 +81,7 @@ impl Shared {
         let (concluded_at, diagnoses) = self.analysis.concluded();
         let cluster = &snapshot.cluster;
         let at = OffsetDateTime::now_utc();
-        let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
-        for (name, node) in &cluster.nodes {
-            let known =
-                Node { zone: node.zone.clone(), ready: Some(node.ready), agents: Vec::new() };
-            nodes.insert(name.clone(), known);
-        }
-        let place = |agent: &Agent| Place { node: agent.pod.node.clone(), vantage: agent.vantage };
-        let silent = self.evidence.silent(cluster.agents.iter().map(place), SILENT, at);
-        let silent: BTreeSet<Place> = silent.into_iter().map(|silence| silence.source).collect();
-        for agent in &cluster.agents {
-            let mut standing = self.standing(agent);
-            // Whom a Prometheus speaks for has no connection.
-            standing.linked |= standing.age.is_none() && !silent.contains(&place(agent));
-            let node = nodes.entry(agent.pod.node.clone()).or_default();
-            node.agents.push(standing);
-        }
+        let nodes = self.standings(cluster);
         let blind = (!snapshot.synced).then(|| "the cluster was not read yet".to_owned());
         Known {
             blind,
@@ -108,6 +94,21 @@ impl Shared {
             nodes,
             ..Known::blind("", at)
         }
+    }
+
+    /// Every node of `cluster`, and how its agents are linked.
+    fn standings(&self, cluster: &Cluster) -> BTreeMap<String, Node> {
+        let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
+        for (name, node) in &cluster.nodes {
+            let known =
+                Node { zone: node.zone.clone(), ready: Some(node.ready), agents: Vec::new() };
+            nodes.insert(name.clone(), known);
+        }
+        for agent in &cluster.agents {
+            let node = nodes.entry(agent.pod.node.clone()).or_default();
+            node.agents.push(self.standing(agent));
+        }
+        nodes
     }
 
     /// Why what is shown may not be all.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use crate::cluster::ObjectRef;
 use crate::controller::Shared;
@@ -65,13 +66,13 @@ pub struct Agent {
     pub pod: String,
     /// How it is linked to this controller.
     pub link: Link,
-    /// How many seconds ago its windows were last pulled.
+    /// How many seconds ago its windows were last pulled, or told by a Prometheus.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silent_seconds: Option<u64>,
     /// The revision of the plan that it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// When its windows were last pulled, RFC 3339.
+    /// When its windows were last pulled, or told by a Prometheus, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pulled_at: Option<String>,
     /// What it sees, by row of the truth table; its own configuration's targets included.
@@ -89,7 +90,8 @@ pub enum Link {
     Current,
     /// Connected; it runs another plan, or none yet.
     Outdated,
-    /// Its windows were pulled before, and not in the last minute, or it is connected no more.
+    /// Its windows were pulled before, and not in the last minute, or it is connected no more. Also
+    /// where a Prometheus speaks for it: then nobody asks it.
     Lost,
     /// This controller never heard of it.
     Never,
@@ -171,9 +173,13 @@ impl Shared {
                 vantage: agent.vantage,
                 pod: agent.pod.name.clone(),
             };
-            let entry = self.roster.look(&seat, Entry::clone);
+            let entry = match self.patience {
+                None => self.roster.look(&seat, Entry::clone),
+                Some(_) => self.evidence.heard(&seat.source()).map(scraped),
+            };
+            let fresh = self.patience.unwrap_or(FRESH);
             let lately = || sightings(&self.evidence.latest(&seat.source()));
-            let told = seen(&seat, entry.as_ref(), now, lately, only.is_some());
+            let told = seen(&seat, entry.as_ref(), (now, fresh), lately, only.is_some());
             agents.entry(&agent.pod.node).or_default().push(told);
         }
         let nodes = cluster.nodes.iter().filter(|(name, _)| wanted(name)).map(|(name, node)| {
@@ -199,17 +205,23 @@ impl Shared {
     }
 }
 
-/// What `entry` says of the agent in `seat`, and what it saw `lately`. When it was heard longer ago
-/// than [`FRESH`], that says nothing of now.
+/// What is known of an agent of which a Prometheus told something at `heard`: neither a connection
+/// nor a plan.
+fn scraped(heard: OffsetDateTime) -> Entry {
+    Entry { peer: 0, connected: false, heard: heard.into(), runs: None, current: false }
+}
+
+/// What `entry` says of the agent in `seat` at `now`, and what it saw `lately`. When it was heard
+/// longer ago than `fresh`, that says nothing of now.
 fn seen(
     seat: &Seat,
     entry: Option<&Entry>,
-    now: SystemTime,
+    (now, fresh): (SystemTime, Duration),
     lately: impl FnOnce() -> Vec<Sighting>,
     each: bool,
 ) -> Agent {
     let age = entry.map(|entry| now.duration_since(entry.heard).unwrap_or_default());
-    let fresh = age.is_some_and(|age| age <= FRESH);
+    let fresh = age.is_some_and(|age| age <= fresh);
     let link = match entry {
         None => Link::Never,
         Some(entry) if !entry.connected || !fresh => Link::Lost,
@@ -267,10 +279,23 @@ fn remark(object: &ObjectRef, reason: &str, message: &str) -> Remark {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::Pace;
     use crate::observation::Verdicts;
     use crate::target::ProbeKind;
 
     fn told(age: u64, connected: bool) -> Agent {
+        let now = SystemTime::now();
+        let entry = Entry {
+            peer: 1,
+            connected,
+            heard: now - Duration::from_secs(age),
+            runs: Some("r".to_owned()),
+            current: true,
+        };
+        of(&entry, (now, FRESH))
+    }
+
+    fn of(entry: &Entry, now: (SystemTime, Duration)) -> Agent {
         let seat = Seat {
             node: "node-1".to_owned(),
             vantage: Vantage::Plain,
@@ -286,15 +311,7 @@ mod tests {
             reasons: BTreeMap::new(),
             latency_seconds: None,
         };
-        let now = SystemTime::now();
-        let entry = Entry {
-            peer: 1,
-            connected,
-            heard: now - Duration::from_secs(age),
-            runs: Some("r".to_owned()),
-            current: true,
-        };
-        seen(&seat, Some(&entry), now, || vec![sighting], false)
+        seen(&seat, Some(entry), now, || vec![sighting], false)
     }
 
     #[test]
@@ -304,6 +321,17 @@ mod tests {
         let stale = told(61, true);
         assert_eq!((stale.link, stale.rows.len()), (Link::Lost, 0), "connected, and silent");
         assert_eq!(told(20, false).link, Link::Lost);
+    }
+
+    #[test]
+    fn an_agent_for_whom_a_prometheus_speaks_is_seen_and_of_its_plan_nothing_is_said() {
+        let now = SystemTime::now();
+        let patience = Pace::BY_MINUTES.silent;
+        let told = |age| of(&scraped((now - Duration::from_secs(age)).into()), (now, patience));
+        let lately = told(130);
+        assert_eq!((lately.rows.len(), lately.silent_seconds), (1, Some(130)));
+        assert_eq!((lately.link, lately.revision), (Link::Lost, None));
+        assert_eq!(told(211).rows, []);
     }
 
     #[test]

@@ -177,7 +177,8 @@ impl Book {
         last.collect()
     }
 
-    /// Gives the newest window with an attempt of each path that the agent asks.
+    /// Gives the newest window with an attempt of each path that the agent asks, or the last one
+    /// without any where attempts stopped.
     pub(super) fn newest(&self, mut each: impl FnMut(&Newest<'_>)) {
         for (Named(path), kept) in self.rings.iter().filter(|(_, kept)| !kept.left) {
             let Some((start, verdicts, before)) = kept.ring.newest() else { continue };

@@ -74,20 +74,22 @@ impl Ring {
     }
 
     /// Start and verdicts of the newest window in which an attempt ended, and when the one before
-    /// it started.
+    /// it started. Of a path whose attempts stopped, or never began, that is the last window,
+    /// without any.
     pub(super) fn newest(&self) -> Option<(u32, Verdicts, Option<u32>)> {
-        // Of the newest windows only the one under way may have no attempts.
+        // While a path is asked only the window under way may have no attempts.
         let mut last: [Option<(u32, Range<usize>)>; 3] = [None, None, None];
         for place in self.places() {
             last.rotate_left(1);
             last[2] = Some(place);
         }
-        (1..=2).rev().find_map(|at| {
+        let told = |at: usize| {
             let (start, place) = last[at].clone()?;
-            let verdicts = verdicts(&self.0[place]);
             let before = last[at - 1].as_ref().map(|(start, _)| *start);
-            (verdicts.total() > 0).then_some((start, verdicts, before))
-        })
+            Some((start, verdicts(&self.0[place]), before))
+        };
+        let attempted = (1..=2).rev().filter_map(told).find(|(_, it, _)| it.total() > 0);
+        attempted.or_else(|| told(2))
     }
 
     /// What it takes, bytes.

@@ -219,6 +219,25 @@ fn the_newest_window_is_the_last_in_which_an_attempt_ended() {
 }
 
 #[test]
+fn a_path_whose_attempts_stopped_is_told_without_any_and_stays() {
+    let evidence = Evidence::default();
+    let empty = [10, 20, 30].map(|start| window("a", start, 0, 0));
+    let told = [&[window("a", 0, 2, 0)], &empty[..], &[window("b", 30, 0, 0)]].concat();
+    evidence.hear(&source("n"), all(&told), at(31));
+    let mut seen = Vec::new();
+    evidence.newest(|_, it| seen.push((it.name.to_owned(), it.verdicts.total(), it.ended_at)));
+    assert_eq!(seen, ["a", "b"].map(|name| (name.to_owned(), 0, at(40))));
+}
+
+#[test]
+fn when_somebody_was_last_heard_is_known_of_those_who_were() {
+    let evidence = Evidence::default();
+    evidence.hear(&source("n"), all(&[]), at(7));
+    assert_eq!(evidence.heard(&source("n")), Some(at(7)));
+    assert_eq!(evidence.heard(&source("m")), None);
+}
+
+#[test]
 fn the_last_windows_of_one_target_are_told_oldest_first_and_no_others() {
     let evidence = Evidence::default();
     let told = [window("a", 0, 1, 0), window("a", 10, 2, 0), window("a", 20, 3, 0)];

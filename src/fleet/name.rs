@@ -3,14 +3,11 @@
 use crate::target::{SubjectName, TargetName};
 use crate::topology::score;
 
-/// The longest name that a target may have.
-const LONGEST: usize = 128;
-
 /// `parts` in a row as a target's name. What no name may contain becomes `-`; a name that was
 /// changed or is too long ends in a hash of what it was.
 pub(super) fn target_name(parts: &[&str]) -> TargetName {
     let text = parts.concat();
-    text.parse().unwrap_or_else(|_| fitted(&text, LONGEST).parse().expect("fitted"))
+    text.parse().unwrap_or_else(|_| fitted(&text, TargetName::LONGEST).parse().expect("fitted"))
 }
 
 /// `parts` in a row as a subject's name, mended as a target's is.
@@ -51,7 +48,7 @@ mod tests {
         let long = "x".repeat(123);
         assert_eq!(target_name(&["peer/", &long]).as_str(), format!("peer/{long}"));
         let longer = target_name(&["peer/", &long, "x"]);
-        assert_eq!(longer.as_str().len(), LONGEST);
+        assert_eq!(longer.as_str().len(), TargetName::LONGEST);
         assert!(longer.as_str().starts_with("peer/xxx"));
     }
 }

@@ -17,15 +17,22 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::gate::Report;
+use crate::observation::Observation;
 use crate::page::html::{Facts, Rendered, document, render};
 use crate::page::known::{Known, Past, Source, Whose};
 use crate::page::lines::lines;
+use crate::page::live::Rhythm;
 use crate::page::query::{Query, View};
 
 /// How long what is known is shown again before it is asked for anew, at least.
 const KEPT: Duration = Duration::from_secs(1);
 /// And how much longer than it took to ask.
 const REST: u32 = 10;
+/// But never longer.
+const LONGEST: Duration = Duration::from_secs(10);
+/// Pages of what is known now that are kept for whoever asks for the same.
+const MOST_SHOWN: usize = 8;
 /// Those who follow the events at once; more are told so, and may reload.
 pub(super) const MOST_FOLLOWERS: usize = 32;
 
@@ -48,7 +55,9 @@ pub struct Pages<S> {
     pub(super) source: S,
     kept: Mutex<Option<Kept>>,
     past: Mutex<Option<(OffsetDateTime, Arc<Past>)>>,
+    shown: Mutex<Vec<Shown>>,
     pub(super) followers: Arc<Semaphore>,
+    pub(super) rhythm: Rhythm,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -58,6 +67,14 @@ pub struct Pages<S> {
 struct Kept {
     known: Arc<Known>,
     until: Instant,
+}
+
+/// A page that was made.
+#[derive(Debug)]
+struct Shown {
+    query: Query,
+    known: Arc<Known>,
+    rendered: Arc<Rendered>,
 }
 
 /// A body: whole, or events as they come.
@@ -100,8 +117,16 @@ impl Body for PageBody {
 impl<S: Source> Pages<S> {
     /// Serves what `source` knows until `stop`; who follows is a task of `tasks`.
     pub fn new(source: S, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        let followers = Arc::new(Semaphore::new(MOST_FOLLOWERS));
-        Self { source, kept: Mutex::default(), past: Mutex::default(), followers, stop, tasks }
+        Self {
+            source,
+            kept: Mutex::default(),
+            past: Mutex::default(),
+            shown: Mutex::default(),
+            followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
+            rhythm: Rhythm::default(),
+            stop,
+            tasks,
+        }
     }
 
     /// The answer to a GET of `uri`; `None` when it is not of the page.
@@ -124,7 +149,7 @@ impl<S: Source> Pages<S> {
     }
 
     /// The page that `query` asks for, without its frame; why there is none of that instant.
-    pub(super) async fn render(&self, query: &Query) -> Result<Rendered, String> {
+    pub(super) async fn render(&self, query: &Query) -> Result<Arc<Rendered>, String> {
         let (known, windows, gate) = match query.at {
             Some(at) => {
                 let past = self.past(at).await?;
@@ -147,9 +172,39 @@ impl<S: Source> Pages<S> {
                 (self.known().await, windows, gate)
             }
         };
-        let lines = lines(&windows, &known);
-        let facts = Facts { known: &known, gate: gate.as_ref(), lines: &lines };
-        Ok(render(&facts, query))
+        self.shown(query, known, windows, gate).await
+    }
+
+    /// The page that `query` asks for of that: one is made at a time, and the last ones of the same
+    /// `known` are shown to all who ask for the same.
+    pub(super) async fn shown(
+        &self,
+        query: &Query,
+        known: Arc<Known>,
+        windows: Vec<Observation>,
+        gate: Option<Result<Report, String>>,
+    ) -> Result<Arc<Rendered>, String> {
+        let mut shown = self.shown.lock().await;
+        let is_it = |it: &&Shown| it.query == *query && Arc::ptr_eq(&it.known, &known);
+        if let Some(it) = shown.iter().find(is_it) {
+            return Ok(Arc::clone(&it.rendered));
+        }
+        let (of, at) = (query.clone(), Arc::clone(&known));
+        // Of a large fleet it is much work: nobody else is to wait for it.
+        let rendered = tokio::task::spawn_blocking(move || {
+            let lines = lines(&windows, &at);
+            render(&Facts { known: &at, gate: gate.as_ref(), lines: &lines }, &of)
+        });
+        let rendered = rendered.await.map_err(|error| format!("the page failed: {error}"))?;
+        let rendered = Arc::new(rendered);
+        if query.at.is_none() {
+            shown.retain(|it| Arc::ptr_eq(&it.known, &known));
+            if shown.len() >= MOST_SHOWN {
+                shown.remove(0);
+            }
+            shown.push(Shown { query: query.clone(), known, rendered: Arc::clone(&rendered) });
+        }
+        Ok(rendered)
     }
 
     /// What was known at `at`: the last such instant is kept, and one is asked for at a time.
@@ -171,10 +226,15 @@ impl<S: Source> Pages<S> {
         }
         let began = Instant::now();
         let known = Arc::new(self.source.known().await);
-        let until = Instant::now() + KEPT.max(began.elapsed() * REST);
+        let until = Instant::now() + lasts(began.elapsed());
         *kept = Some(Kept { known: Arc::clone(&known), until });
         known
     }
+}
+
+/// How long what it `took` so long to ask is kept.
+fn lasts(took: Duration) -> Duration {
+    took.saturating_mul(REST).clamp(KEPT, LONGEST)
 }
 
 /// Why the gate is not told of the past.
@@ -228,5 +288,16 @@ pub(super) fn guard(reply: &mut Response<PageBody>, kind: &'static str) {
 impl From<Full<Bytes>> for PageBody {
     fn from(body: Full<Bytes>) -> Self {
         Self::Whole(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_kept_for_longer_than_it_took_and_never_for_long() {
+        let kept = [0, 300, 5_000].map(|millis| lasts(Duration::from_millis(millis)));
+        assert_eq!(kept, [KEPT, Duration::from_secs(3), LONGEST]);
     }
 }

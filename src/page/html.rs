@@ -12,9 +12,10 @@ mod verdict;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::gate::Report;
+use crate::inert;
+use crate::observation::rfc3339;
 use crate::page::known::Known;
 use crate::page::lines::Line;
 use crate::page::matrix::{Matrix, choices, worst};
@@ -84,7 +85,7 @@ pub(super) fn render(facts: &Facts<'_>, query: &Query) -> Rendered {
         }
         View::Target => sections.push(section("target", target::of(lines, known, query))),
     }
-    let title = inert(&format!("{} · meshprobe", headline.text));
+    let title = inert::replaced(&format!("{} · meshprobe", headline.text));
     Rendered { title, sections }
 }
 
@@ -112,7 +113,7 @@ pub(super) fn document(rendered: &Rendered, query: &Query, live: bool) -> String
                     form .find action="node" method="get" role="search" {
                         label for="find" { "Node" }
                         input #find name="name" type="search" autocomplete="off" spellcheck="false";
-                        @if let Some(at) = query.at { input type="hidden" name="at" value=(stamp(at)); }
+                        @if let Some(at) = query.at { input type="hidden" name="at" value=(rfc3339::seconds(at)); }
                         button { "Show" }
                     }
                     div .clock {
@@ -123,7 +124,7 @@ pub(super) fn document(rendered: &Rendered, query: &Query, live: bool) -> String
                 main {
                     @if !query.mistakes.is_empty() {
                         section .notes aria-label="Mistakes in the address" {
-                            @for mistake in &query.mistakes { p { "In the address: " (inert(mistake)) } }
+                            @for mistake in &query.mistakes { p { "In the address: " (inert::replaced(mistake)) } }
                         }
                     }
                     @for section in sections.iter().filter(|section| section.id != "asof") {
@@ -154,21 +155,11 @@ pub(super) fn problem(why: &str) -> Section {
 }
 
 fn section(id: &'static str, html: Markup) -> Section {
-    Section { id, html: inert(&html.into_string()) }
+    Section { id, html: inert::replaced(&html.into_string()) }
 }
 
 fn whole(section: &Section) -> Markup {
     PreEscaped(section.html.clone())
-}
-
-/// `text` without what moves or hides what stands around it: controls, and marks of direction.
-fn inert(text: &str) -> String {
-    let moves = |letter: char| {
-        letter.is_control() && letter != '\n'
-            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-            || matches!(letter, '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{61c}')
-    };
-    text.chars().map(|letter| if moves(letter) { '\u{fffd}' } else { letter }).collect()
 }
 
 fn as_of(known: &Known, query: &Query) -> Markup {
@@ -179,7 +170,7 @@ fn as_of(known: &Known, query: &Query) -> Markup {
             form .instant action="./" method="get" {
                 label for="at" { "Instant" }
                 input #at name="at" size="20" placeholder="RFC 3339" autocomplete="off"
-                    spellcheck="false" value=[query.at.map(stamp)];
+                    spellcheck="false" value=[query.at.map(rfc3339::seconds)];
                 button { "Look" }
                 @if query.at.is_some() {
                     " " a href=(Query { at: None, ..query.clone() }.link()) { "Now" }
@@ -189,15 +180,9 @@ fn as_of(known: &Known, query: &Query) -> Markup {
     }
 }
 
-/// An instant by RFC 3339, to the second.
-fn stamp(at: OffsetDateTime) -> String {
-    let whole = at.replace_nanosecond(0).expect("0 is in range");
-    whole.format(&Rfc3339).unwrap_or_default()
-}
-
 /// An instant for people and machines.
 fn moment(at: OffsetDateTime, known: &Known) -> Markup {
-    html! { time datetime=(stamp(at)) { (clock(at, known.at)) } }
+    html! { time datetime=(rfc3339::seconds(at)) { (clock(at, known.at)) } }
 }
 
 /// A share as a percentage, never rounded up to certainty.

@@ -10,22 +10,36 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::page::answer::{PageBody, Pages, guard, reply};
 use crate::page::html::{Rendered, Section};
 use crate::page::known::Source;
 use crate::page::query::Query;
 
-/// Time between two looks at what changed: as often as a controller concludes.
-const EVERY: Duration = Duration::from_secs(2);
+/// When clients are told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rhythm {
+    /// Time between two looks at what changed.
+    every: Duration,
+    /// Who reads nothing for so long has left.
+    patience: Duration,
+}
+
+impl Default for Rhythm {
+    fn default() -> Self {
+        // As often as a controller concludes.
+        Self { every: Duration::from_secs(2), patience: Duration::from_secs(10) }
+    }
+}
+
 /// Events that wait for a client that reads slowly.
 const WAITING: usize = 2;
 const KIND: &str = "text/event-stream";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 impl<S: Source> Pages<S> {
-    /// Tells a client what changes on the page of `query`, until it leaves.
+    /// Tells a client what changes on the page of `query`, until it leaves or reads no more.
     pub(super) fn follow(self: &Arc<Self>, query: Query) -> Response<PageBody> {
         if query.at.is_some() {
             return reply(StatusCode::BAD_REQUEST, PLAIN, "what is over does not change\n");
@@ -55,7 +69,8 @@ impl<S: Source> Pages<S> {
         _place: OwnedSemaphorePermit,
     ) {
         let mut told = Told::default();
-        let mut looks = interval(EVERY);
+        let Rhythm { every, patience } = self.rhythm;
+        let mut looks = interval(every);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -63,9 +78,9 @@ impl<S: Source> Pages<S> {
                 _ = looks.tick() => {}
             }
             let Ok(rendered) = self.render(query).await else { return };
-            if sender.send(Bytes::from(event("page", &told.news(rendered)))).await.is_err() {
-                return;
-            }
+            let news = Bytes::from(event("page", &told.news(&rendered)));
+            let deadline = Instant::now() + patience;
+            let Ok(Ok(())) = timeout_at(deadline, sender.send(news)).await else { return };
         }
     }
 }
@@ -77,13 +92,13 @@ struct Told(HashMap<&'static str, String>);
 impl Told {
     /// What of `rendered` is new, as JSON: `title`, and `sections` by id. Never nothing, so that a
     /// client knows that it is still told.
-    fn news(&mut self, rendered: Rendered) -> String {
+    fn news(&mut self, rendered: &Rendered) -> String {
         let Rendered { title, sections } = rendered;
         let mut news = serde_json::Map::new();
         for Section { id, html } in sections {
-            if self.0.get(id) != Some(&html) {
-                news.insert(id.to_owned(), html.clone().into());
-                self.0.insert(id, html);
+            if self.0.get(id) != Some(html) {
+                news.insert((*id).to_owned(), html.clone().into());
+                self.0.insert(id, html.clone());
             }
         }
         json!({ "title": title, "sections": news }).to_string()
@@ -123,9 +138,9 @@ mod tests {
     #[test]
     fn a_client_is_told_everything_once_and_then_what_changed() {
         let mut client = Told::default();
-        assert_eq!(told(&client.news(rendered("a", "b"))), ["paths", "verdict"]);
-        assert_eq!(told(&client.news(rendered("a", "b"))), [""; 0]);
-        assert_eq!(told(&client.news(rendered("a", "c"))), ["paths"]);
+        assert_eq!(told(&client.news(&rendered("a", "b"))), ["paths", "verdict"]);
+        assert_eq!(told(&client.news(&rendered("a", "b"))), [""; 0]);
+        assert_eq!(told(&client.news(&rendered("a", "c"))), ["paths"]);
     }
 
     struct Nothing;
@@ -183,6 +198,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_reads_nothing_gives_its_place_back() {
+        let mut pages = Pages::new(Nothing, TaskTracker::new(), CancellationToken::new());
+        let moment = Duration::from_millis(20);
+        pages.rhythm = Rhythm { every: moment, patience: moment };
+        let pages = Arc::new(pages);
+        let uri = "/events?".parse().expect("a URI");
+        let unread = pages.answer(&uri).await.expect("events");
+        let all = pages.followers.acquire_many(MOST_FOLLOWERS as u32);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        drop(timeout_at(deadline, all).await.expect("a place").expect("never closed"));
+        let mut body = unread.into_body();
+        while let Some(frame) = body.frame().await {
+            frame.expect("no error");
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_ask_for_the_same_are_shown_the_same_as_long_as_nothing_else_is_known() {
+        let pages = Pages::new(Nothing, TaskTracker::new(), CancellationToken::new());
+        let known = || Arc::new(Known::blind("it is a test", OffsetDateTime::UNIX_EPOCH));
+        let (first, next) = (known(), known());
+        let other = Query::default().node("a");
+        let show = async |query: &Query, known: &Arc<Known>| {
+            let shown = pages.shown(query, Arc::clone(known), Vec::new(), None).await;
+            shown.expect("a page")
+        };
+        let query = Query::default();
+        let shown = show(&query, &first).await;
+        assert!(Arc::ptr_eq(&shown, &show(&query, &first).await));
+        assert!(!Arc::ptr_eq(&shown, &show(&other, &first).await), "another page");
+        assert!(!Arc::ptr_eq(&shown, &show(&query, &next).await), "something else is known");
+    }
+
+    #[tokio::test]
     async fn an_instant_that_cannot_be_told_is_unknown_and_says_why() {
         let pages = Arc::new(Pages::new(Nothing, TaskTracker::new(), CancellationToken::new()));
         let uri: Uri = "/?at=2026-01-01T00:00:00Z".parse().expect("a URI");
@@ -196,7 +245,7 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line_whatever_a_name_contains() {
-        let news = Told::default().news(rendered("a\n\nevent: evil\ndata: x", "b\r"));
+        let news = Told::default().news(&rendered("a\n\nevent: evil\ndata: x", "b\r"));
         let event = event("page", &news);
         assert_eq!(event.lines().count(), 3);
         assert!(!event.contains("\r"));

@@ -22,8 +22,8 @@ const NOT_THEN: &str = "Nodes, zones and agents are those of now. Counts are tho
 const NO_INCIDENTS: &str = "What was an incident then is not known: Prometheus holds none. What was \
                             broken is in the first line.";
 
-/// What `prometheus` tells of the minute before `at` in the cluster of `topology` and `nodes`, as
-/// they are `now`; or why it tells nothing. Takes one question for each 50 nodes and rule.
+/// What `prometheus` tells of the minute before `at` in the cluster of `topology` and `nodes` with
+/// their agents, as they are `now`; or why it tells nothing. Takes one question for each 50 nodes and rule.
 pub async fn past(
     prometheus: &Prometheus,
     topology: Topology,
@@ -55,14 +55,12 @@ fn diagnosed(
     let told: BTreeSet<(&str, Vantage)> = observations.iter().filter_map(source).collect();
     for (name, node) in &mut nodes {
         node.ready = None;
-        node.agents = Vantage::ALL
-            .map(|vantage| Standing {
-                node: name.clone(),
-                vantage,
-                linked: told.contains(&(name.as_str(), vantage)),
-                age: None,
-            })
-            .into();
+        // Those who are there now, and those who told something then.
+        let there: BTreeSet<Vantage> = node.agents.iter().map(|agent| agent.vantage).collect();
+        let sides = Vantage::ALL.map(|it| (it, told.contains(&(name.as_str(), it))));
+        let sides = sides.into_iter().filter(|(side, told)| *told || there.contains(side));
+        let agent = |(vantage, linked)| Standing { node: name.clone(), vantage, linked, age: None };
+        node.agents = sides.map(agent).collect();
     }
     let mut paths = Paths::default();
     for observation in &observations {
@@ -121,7 +119,16 @@ mod tests {
     }
 
     fn told(observations: Vec<Observation>, unread: usize) -> Past {
-        let nodes = ["a", "b"].map(|name| (name.to_owned(), Node::default()));
+        let agent = |name: &str, vantage| Standing {
+            node: name.to_owned(),
+            vantage,
+            linked: true,
+            age: Some(std::time::Duration::ZERO),
+        };
+        let nodes = ["a", "b"].map(|name| {
+            let agents = Vantage::ALL.map(|vantage| agent(name, vantage)).into();
+            (name.to_owned(), Node { agents, ..Node::default() })
+        });
         let seen = Seen { observations, warnings: Vec::new(), unread };
         diagnosed(seen, &Topology::default(), nodes.into(), THEN)
     }
@@ -133,6 +140,16 @@ mod tests {
         assert_eq!((headline.tone, windows.len()), (Tone::Broken, 2), "{headline:?}");
         let counts = known.paths.counts();
         assert_eq!((counts.count(State::Violated), counts.count(State::Met)), (1, 1));
+    }
+
+    #[test]
+    fn a_node_without_agents_lacks_none() {
+        let nodes = ["a", "b"].map(|name| (name.to_owned(), Node::default()));
+        let seen =
+            Seen { observations: vec![minute("a", "b", 0)], warnings: Vec::new(), unread: 0 };
+        let Past { known, .. } = diagnosed(seen, &Topology::default(), nodes.into(), THEN);
+        assert_eq!((known.nodes["a"].agents.len(), known.nodes["b"].agents.len()), (1, 0));
+        assert_eq!(Headline::of(&known).tone, Tone::Healthy);
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! What a page is asked for, and links to other pages. Pure.
 
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 use url::form_urlencoded::{self, Serializer};
 
 use crate::gate::Scope;
 use crate::gate::answer::Ask;
 use crate::page::matrix::Opened;
 use crate::page::paths::RowKey;
-use crate::target::Vantage;
+use crate::target::{TargetName, Vantage};
 
 /// Zones that may be open at once.
 const MOST_OPEN: usize = 40;
@@ -109,9 +109,9 @@ impl Query {
                 Ok(_) => self.namespace = Some(value.to_owned()),
                 Err(problem) => return Err(problem.to_string()),
             },
-            "at" => match OffsetDateTime::parse(value.trim(), &Rfc3339) {
-                Ok(at) => self.at = Some(at),
-                Err(_) => {
+            "at" => match instant(value) {
+                Some(at) => self.at = Some(at),
+                None => {
                     return told("write an instant of RFC 3339, such as 2026-01-02T03:04:05Z");
                 }
             },
@@ -191,12 +191,24 @@ impl Query {
         Self { view: View::Node, at: self.at, name: Some(name.to_owned()), ..Self::default() }
     }
 
+    /// The page of what the row `key` asks of `far`; `None` when the target's name may be another, as
+    /// too long ones are shortened.
+    pub(super) fn asked(&self, key: &RowKey, far: &str) -> Option<Self> {
+        let name = format!("{}/{far}", key.name);
+        (name.len() <= TargetName::LONGEST).then(|| self.target(key.vantage, &name))
+    }
+
     /// The page of a target that agents on one side of the mesh ask.
     #[must_use]
     pub(super) fn target(&self, vantage: Vantage, name: &str) -> Self {
         let (name, vantage) = (Some(name.to_owned()), Some(vantage));
         Self { view: View::Target, at: self.at, name, vantage, ..Self::default() }
     }
+}
+
+/// An instant of RFC 3339, in UTC: what is shown says no other offset.
+fn instant(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text.trim(), &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)
 }
 
 fn serialized(pairs: &[(&str, &str)]) -> String {
@@ -241,6 +253,28 @@ mod tests {
         assert_eq!(query.mistakes.len(), 5, "{:?}", query.mistakes);
         assert!(query.mistakes[1].contains("RFC 3339"), "{:?}", query.mistakes);
         assert_eq!((query.opened.from.len(), query.name), (1, None));
+    }
+
+    #[test]
+    fn a_name_that_was_shortened_is_not_guessed() {
+        let key = RowKey { vantage: Vantage::Plain, name: "peer".to_owned() };
+        let asked = |letters| Query::default().asked(&key, &"x".repeat(letters));
+        assert_eq!(
+            asked(123),
+            Some(Query::default().target(Vantage::Plain, &format!("peer/{}", "x".repeat(123))))
+        );
+        assert_eq!(asked(124), None);
+    }
+
+    #[test]
+    fn an_instant_is_shown_in_utc_whatever_its_offset() {
+        let query = Query::read(View::Overview, "at=2026-01-02T00:30:00%2B02:00");
+        assert_eq!(
+            (query.link(), query.mistakes.len()),
+            ("?at=2026-01-01T22%3A30%3A00Z".to_owned(), 0)
+        );
+        let out_of_range = "at=9999-12-31T23:30:00-02:00";
+        assert_eq!(Query::read(View::Overview, out_of_range).mistakes.len(), 1);
     }
 
     #[test]

@@ -51,17 +51,11 @@ impl Timeline {
     pub(super) fn of(known: &Known) -> Self {
         let all = known.open.iter().rev().chain(&known.closed);
         let (shown, count) = (all.clone().take(MOST), all.count());
-        let ages = shown.clone().map(|it| age(began(it), known.at));
+        let ages = shown.clone().map(|it| age(it.since, known.at));
         let span = ages.max().unwrap_or_default().clamp(SPANS[0], SPANS[1]);
         let entries = shown.map(|it| entry(it, known.at, span)).collect();
         Self { entries, more: count.saturating_sub(MOST), span }
     }
-}
-
-/// Since when, as far as that was seen.
-fn began(incident: &Incident) -> OffsetDateTime {
-    // A diagnosis that could not date its fault says 1970.
-    if incident.since == OffsetDateTime::UNIX_EPOCH { incident.opened_at } else { incident.since }
 }
 
 fn age(at: OffsetDateTime, now: OffsetDateTime) -> Duration {
@@ -70,7 +64,7 @@ fn age(at: OffsetDateTime, now: OffsetDateTime) -> Duration {
 
 fn entry(incident: &Incident, now: OffsetDateTime, span: Duration) -> Entry {
     let place = |at| 1.0 - (age(at, now).as_secs_f64() / span.as_secs_f64()).min(1.0);
-    let (since, until) = (began(incident), incident.closed_at);
+    let (since, until) = (incident.since, incident.closed_at);
     let bar = (place(since), place(until.unwrap_or(now)));
     Entry {
         id: incident.id,
@@ -132,12 +126,6 @@ mod tests {
     fn what_was_over_before_the_line_begins_has_no_bar() {
         let told = timeline(Vec::new(), vec![incident(1, 0, Some(9))], 86_400 * 2);
         assert_eq!((told.span, told.entries[0].bar), (SPANS[1], None));
-    }
-
-    #[test]
-    fn an_incident_without_a_date_began_when_it_was_opened() {
-        let undated = Incident { since: OffsetDateTime::UNIX_EPOCH, ..incident(1, 5, None) };
-        assert_eq!(timeline(vec![undated], Vec::new(), 900).entries[0].since, at(6));
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::diagnosis::{Diagnosis, Report};
-use crate::page::known::Known;
+use crate::page::known::{Known, Node};
+use crate::page::lines::is_heard;
 use crate::page::words::{between, counted, is_ours, sentence};
+use crate::target::Vantage;
 
 /// A conclusion that is older than this says nothing of now. Of a large fleet it takes some
 /// seconds.
@@ -76,26 +78,28 @@ impl Headline {
             let text = format!("unknown: the last conclusion is {age} old");
             return Self::plain(Tone::Unknown, text, basis(report));
         }
-        Self::concluded(report)
+        Self::concluded(report, unheard(known))
     }
 
-    fn concluded(report: &Report) -> Self {
+    fn concluded(report: &Report, unheard: usize) -> Self {
         let basis = basis(report);
-        let missing = report.expected_agents.saturating_sub(report.agents) as u64;
-        if let Some((first, others)) = report.diagnoses.split_first() {
-            return Self::diagnosed(first, others, report, basis);
+        // Who is not Ready is not expected, and not heard all the same.
+        let missing = report.expected_agents.saturating_sub(report.agents).max(unheard) as u64;
+        let mut diagnoses: Vec<&Diagnosis> = report.diagnoses.iter().collect();
+        // An agent of our own that is ill breaks no path: what may have comes first.
+        diagnoses.sort_by_key(|it| report.broken_paths > 0 && is_ours(&it.component));
+        if let Some((first, others)) = diagnoses.split_first() {
+            if report.broken_paths > 0 && is_ours(&first.component) {
+                return Self::unexplained(report, basis).beside(&diagnoses);
+            }
+            return Self::diagnosed(first, basis).beside(others);
         }
         match report {
             Report { conclusive_attempts: 0, .. } => {
                 let text = "unknown: no attempt could tell anything yet".to_owned();
                 Self::plain(Tone::Unknown, text, basis)
             }
-            Report { broken_paths: broken @ 1.., .. } => {
-                let are = if *broken == 1 { "is" } else { "are" };
-                let paths = counted(*broken as u64, "path");
-                let text = format!("{paths} {are} broken, and no component explains it");
-                Self::plain(Tone::Broken, text, basis)
-            }
+            Report { broken_paths: 1.., .. } => Self::unexplained(report, basis),
             Report { .. } if missing > 0 => {
                 let are = if missing == 1 { "is" } else { "are" };
                 let agents = counted(missing, "agent");
@@ -106,27 +110,38 @@ impl Headline {
         }
     }
 
-    fn diagnosed(first: &Diagnosis, others: &[Diagnosis], report: &Report, basis: String) -> Self {
+    fn diagnosed(first: &Diagnosis, basis: String) -> Self {
         // An agent of our own that is ill leaves the mesh unknown, not broken.
-        let ours = is_ours(&first.component) && report.broken_paths == 0;
-        let other = |it: &Diagnosis| Other {
+        let ours = is_ours(&first.component);
+        let said = sentence(&first.component, first.fault.as_str());
+        let tone = if ours { Tone::Unknown } else { Tone::Broken };
+        let text = if ours { format!("unknown in part: {said}") } else { said };
+        Self {
+            since: first.since,
+            confidence: Some(first.confidence),
+            evidence: first.evidence.clone(),
+            next: Some(first.next.clone()),
+            ..Self::plain(tone, text, basis)
+        }
+    }
+
+    fn unexplained(report: &Report, basis: String) -> Self {
+        let are = if report.broken_paths == 1 { "is" } else { "are" };
+        let paths = counted(report.broken_paths as u64, "path");
+        let text = format!("{paths} {are} broken, and no component explains it");
+        Self::plain(Tone::Broken, text, basis)
+    }
+
+    /// The same with `others` below it.
+    fn beside(self, others: &[&Diagnosis]) -> Self {
+        let other = |it: &&Diagnosis| Other {
             text: sentence(&it.component, it.fault.as_str()),
             since: it.since,
             confidence: it.confidence,
             next: it.next.clone(),
         };
-        let said = sentence(&first.component, first.fault.as_str());
-        Self {
-            tone: if ours { Tone::Unknown } else { Tone::Broken },
-            text: if ours { format!("unknown in part: {said}") } else { said },
-            since: first.since,
-            confidence: Some(first.confidence),
-            basis,
-            evidence: first.evidence.clone(),
-            next: Some(first.next.clone()),
-            others: others.iter().take(MOST_OTHERS).map(other).collect(),
-            more: others.len().saturating_sub(MOST_OTHERS),
-        }
+        let more = others.len().saturating_sub(MOST_OTHERS);
+        Self { others: others.iter().take(MOST_OTHERS).map(other).collect(), more, ..self }
     }
 
     fn plain(tone: Tone, text: String, basis: String) -> Self {
@@ -142,6 +157,15 @@ impl Headline {
             more: 0,
         }
     }
+}
+
+/// Places whose agents are there, and of which none is heard.
+fn unheard(known: &Known) -> usize {
+    let silent = |node: &Node, vantage: Vantage| {
+        node.agents.iter().any(|it| it.vantage == vantage) && !is_heard(Some(node), vantage)
+    };
+    let silent = |node| Vantage::ALL.into_iter().filter(|side| silent(node, *side)).count();
+    known.nodes.values().map(silent).sum()
 }
 
 /// What a report rests on.
@@ -161,6 +185,7 @@ fn basis(report: &Report) -> String {
 mod tests {
     use super::*;
     use crate::diagnosis::FaultWord;
+    use crate::gate::Standing;
 
     fn diagnosis(component: &str, fault: FaultWord) -> Diagnosis {
         Diagnosis {
@@ -179,7 +204,7 @@ mod tests {
     }
 
     fn line(report: Report) -> (Tone, String) {
-        let headline = Headline::concluded(&report);
+        let headline = Headline::concluded(&report, 0);
         (headline.tone, headline.text)
     }
 
@@ -201,7 +226,7 @@ mod tests {
             diagnosis("ztunnel/node-2", FaultWord::Dead),
             diagnosis("coredns", FaultWord::Gray),
         ];
-        let headline = Headline::concluded(&Report { diagnoses, broken_paths: 3, ..whole() });
+        let headline = Headline::concluded(&Report { diagnoses, broken_paths: 3, ..whole() }, 0);
         assert_eq!((headline.tone, &*headline.text), (Tone::Broken, "ztunnel on node-2 is dead"));
         assert_eq!(headline.since, Some(OffsetDateTime::UNIX_EPOCH));
         assert_eq!(headline.others[0].text, "CoreDNS fails a part of the attempts");
@@ -213,6 +238,45 @@ mod tests {
         assert_eq!(line(Report { diagnoses: diagnoses.clone(), ..whole() }).0, Tone::Unknown);
         let report = Report { diagnoses, broken_paths: 1, ..whole() };
         assert_eq!(line(report).0, Tone::Broken, "paths are broken besides");
+    }
+
+    #[test]
+    fn an_agent_of_our_own_explains_no_broken_path() {
+        let ours = diagnosis("agent/node-2/plain", FaultWord::Silent);
+        let alone = Report { diagnoses: vec![ours.clone()], broken_paths: 2, ..whole() };
+        let headline = Headline::concluded(&alone, 0);
+        assert_eq!(headline.text, "2 paths are broken, and no component explains it");
+        assert_eq!((headline.tone, headline.since), (Tone::Broken, None));
+        assert_eq!(headline.others[0].text, "meshprobe's plain agent on node-2 is silent");
+        let diagnoses = vec![ours, diagnosis("ztunnel/node-2", FaultWord::Dead)];
+        let headline = Headline::concluded(&Report { diagnoses, ..alone }, 0);
+        assert_eq!((&*headline.text, headline.others.len()), ("ztunnel on node-2 is dead", 1));
+    }
+
+    #[test]
+    fn an_agent_that_is_there_and_not_heard_counts_though_it_is_not_expected() {
+        let agent = |vantage, linked| Standing {
+            node: "node-2".to_owned(),
+            vantage,
+            linked,
+            age: linked.then_some(Duration::ZERO),
+        };
+        let headline = |agents: Vec<Standing>| {
+            let node = Node { agents, ..Node::default() };
+            let nodes = [("node-2".to_owned(), node)].into();
+            Headline::of(&Known { nodes, ..known(Some((now(), whole())), None) })
+        };
+        let [ambient, plain] = Vantage::ALL;
+        let told = headline(vec![agent(ambient, true), agent(plain, false)]);
+        assert_eq!(told.tone, Tone::Unknown);
+        assert_eq!(told.text, "unknown in part: 1 agent is not heard");
+        let replaced = [(ambient, true), (plain, false), (plain, true)];
+        let told = headline(replaced.map(|(vantage, linked)| agent(vantage, linked)).into());
+        assert_eq!(told.tone, Tone::Healthy, "another pod fills its place");
+    }
+
+    fn now() -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + OLD
     }
 
     fn known(concluded: Option<(OffsetDateTime, Report)>, blind: Option<&str>) -> Known {

@@ -6,6 +6,7 @@ mod plots;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::inert;
 use crate::observation::rfc3339;
 use crate::report::model::{Compared, Report, SloReport, Standing};
 use crate::report::sheet::{Sheet, sheets};
@@ -54,7 +55,7 @@ pub fn html(report: &Report) -> String {
             }
         }
     };
-    inert(&page.into_string())
+    inert::replaced(&page.into_string())
 }
 
 fn standing(standing: Standing) -> Markup {
@@ -177,14 +178,4 @@ fn words() -> Markup {
             }
         }
     }
-}
-
-/// `text` without what moves or hides what stands around it: controls, and marks of direction.
-fn inert(text: &str) -> String {
-    let moves = |letter: char| {
-        letter.is_control() && letter != '\n'
-            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-            || matches!(letter, '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{61c}')
-    };
-    text.chars().map(|letter| if moves(letter) { '\u{fffd}' } else { letter }).collect()
 }

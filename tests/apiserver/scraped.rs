@@ -70,6 +70,16 @@ async fn what_a_prometheus_tells_is_concluded_from_as_what_agents_tell() {
     })
     .await;
     assert_eq!(report["agents"], 1, "{report:#}");
+    let (_, seen) = fetch(controlled.api(), "/v1/nodes/node-0").await.expect("an answer");
+    let seen: Value = serde_json::from_str(&seen).expect("JSON");
+    let agents = seen["nodes"][0]["agents"].as_array().expect("agents");
+    let plain = agents.iter().find(|it| it["vantage"] == "plain").expect("it is there");
+    assert_eq!((&plain["link"], &plain["revision"]), (&"lost".into(), &Value::Null), "{plain:#}");
+    assert!(plain["silent_seconds"].is_u64(), "{plain:#}");
+    assert_eq!(plain["rows"][0]["row"], "gone", "{plain:#}");
+    let (_, page) = fetch(controlled.api(), "/node?name=node-0").await.expect("an answer");
+    assert!(page.contains("The plain agent was heard"), "{page}");
+    assert!(page.contains("The ambient agent was never heard"), "{page}");
     // Of the part of a minute for which it was there, at the least.
     assert!(report["conclusive_attempts"].as_u64() >= Some(3), "{report:#}");
 

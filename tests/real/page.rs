@@ -8,9 +8,7 @@ mod fleet;
 mod past;
 mod report;
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::real::process::Lab;
 use browser::{Browser, Tab};
 use fleet::Fleet;
 
@@ -49,36 +48,17 @@ const WHOLE: &str = "/^(mesh healthy|unknown in part: meshprobe's .* starved)/
     .test(document.querySelector('h1').textContent)";
 
 /// A lab that breaks while it is looked at.
-struct Lab {
-    process: Child,
-    url: String,
+fn lab() -> Lab {
+    Lab::start(&["--nodes", "3", "--duration", "400s", "--time-scale", "10", "--fault", FAULT])
 }
 
-impl Lab {
-    fn start() -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_meshprobe"))
-            .args(["lab", "--nodes", "3", "--interval", "500ms", "--listen", "127.0.0.1:0"])
-            .args(["--duration", "400s", "--time-scale", "10", "--fault", FAULT])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary");
-        let shown = BufReader::new(process.stdout.take().expect("piped"));
-        let mut lines = shown.lines().map_while(Result::ok);
-        let found = lines.by_ref().take(20).find_map(|line| {
-            let (_, url) = line.split_once("A controller's API is on ")?;
-            Some(url.trim_end_matches('.').to_owned())
-        });
-        // It goes on telling, and would end if nobody read it.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { process, url: found.expect("it says where") }
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// Hides the tab, as when another one is looked at, or shows it again.
+async fn turn(tab: &mut Tab, hidden: bool) {
+    tab.run(&format!(
+        "Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }});
+         document.dispatchEvent(new Event('visibilitychange'))"
+    ))
+    .await;
 }
 
 async fn cell(tab: &mut Tab, from: &str, to: &str) -> String {
@@ -89,7 +69,7 @@ async fn cell(tab: &mut Tab, from: &str, to: &str) -> String {
 async fn a_fault_is_seen_while_one_looks_and_by_everybody() {
     let mut browser = Browser::start().await;
     let tab = &mut browser.tab;
-    let lab = Lab::start();
+    let lab = lab();
     tab.open(&format!("{}/?row=ambient.peer", lab.url), WIDE).await;
     tab.until(WHOLE, PATIENCE).await;
     tab.until("document.getElementById('live').textContent === 'Live'", PATIENCE).await;
@@ -112,6 +92,11 @@ async fn a_fault_is_seen_while_one_looks_and_by_everybody() {
     assert_eq!(gate, "STRICT is not safe in the mesh");
     let title = tab.text("document.title").await;
     assert_eq!(title, "ztunnel on node-2 is dead · meshprobe");
+
+    turn(tab, true).await;
+    tab.until("document.getElementById('live').textContent.startsWith('Not live')", PATIENCE).await;
+    turn(tab, false).await;
+    tab.until("document.getElementById('live').textContent === 'Live'", PATIENCE).await;
 
     let kept = "document.activeElement === window.held && window.held.isConnected";
     assert!(tab.holds(kept).await, "focus stays where it was");

@@ -71,21 +71,37 @@
     if (again && again !== document.activeElement) again.focus({ preventScroll: true });
   };
 
-  const source = new EventSource(url);
-  source.addEventListener('page', (event) => {
-    const { title, sections } = JSON.parse(event.data);
-    heard = Date.now();
-    document.title = title;
-    for (const [id, html] of Object.entries(sections)) change(id, html);
-    say('live', 'Live');
-  });
-  source.addEventListener('full', () => {
-    source.close();
-    clearInterval(watch);
-    say('lost', 'Not live: too many follow already. Reload to see anew.');
-  });
-  source.addEventListener('error', lost);
+  // A browser opens six connections to a host: tabs that nobody sees hold none of them.
+  let source = null;
+  const close = () => {
+    if (source) source.close();
+    source = null;
+    lost();
+  };
+  const open = () => {
+    source = new EventSource(url);
+    source.addEventListener('page', (event) => {
+      const { title, sections } = JSON.parse(event.data);
+      heard = Date.now();
+      document.title = title;
+      for (const [id, html] of Object.entries(sections)) change(id, html);
+      say('live', 'Live');
+    });
+    source.addEventListener('full', () => {
+      document.removeEventListener('visibilitychange', turn);
+      clearInterval(watch);
+      close();
+      say('lost', 'Not live: too many follow already. Reload to see anew.');
+    });
+    source.addEventListener('error', lost);
+  };
+  const turn = () => {
+    if (document.hidden) close();
+    else if (!source) open();
+  };
   const watch = setInterval(() => {
     if (Date.now() - heard > SILENCE) lost();
   }, 1000);
+  document.addEventListener('visibilitychange', turn);
+  turn();
 })();

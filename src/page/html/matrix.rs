@@ -141,9 +141,8 @@ fn head(
         Kind::Rest { count } => html! { span .quiet { (count) " others" } },
         Kind::Other if entry.name.is_empty() => html! { (what(&matrix.key)) },
         Kind::Other => {
-            let target = format!("{}/{}", matrix.key.name, entry.name);
-            let link = query.target(matrix.key.vantage, &target).link();
-            html! { a id=(id) href=(link) title=(entry.name) { (entry.name) } }
+            let link = query.asked(&matrix.key, &entry.name).map(|asked| asked.link());
+            html! { a id=(id) href=[link] title=(entry.name) { (entry.name) } }
         }
     }
 }
@@ -186,7 +185,7 @@ fn leads(matrix: &Matrix, asks: &Entry, asked: &Entry, query: &Query) -> Option<
             return Some(query.target(*vantage, name));
         }
         (_, Kind::Node | Kind::Other) => {
-            return Some(query.target(*vantage, &format!("{name}/{}", asked.name)));
+            return query.asked(&matrix.key, &asked.name);
         }
         (Kind::Node, _) => return Some(query.node(&asks.name)),
         _ => {}

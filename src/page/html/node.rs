@@ -194,11 +194,11 @@ fn row<'a>(
 }
 
 fn others(key: &RowKey, counts: &Counts, failing: &[&str], name: &str, query: &Query) -> Markup {
-    let target = query.target(key.vantage, &format!("{}/{name}", key.name));
+    let link = query.asked(key, name).map(|asked| asked.link());
     html! {
         tr {
             th scope="row" {
-                a href=(target.link()) { (key.words().unwrap_or(&key.name)) }
+                a href=[link] { (key.words().unwrap_or(&key.name)) }
                 span .quiet { " from " (key.vantage) }
             }
             td { (told(counts.overall().unwrap_or(State::Unknown))) }

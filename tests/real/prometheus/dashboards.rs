@@ -1,8 +1,6 @@
 //! Every panel of our dashboards has something to show: of a lab that is whole, or of one that is
 //! broken where a panel only shows what is broken.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use meshprobe::config::promised;
@@ -11,6 +9,7 @@ use regex::Regex;
 
 use super::fixture::Prometheus;
 use super::panels::{Asked, asked, offered};
+use crate::real::process::Lab;
 use crate::real::support::eventually;
 
 /// A busy machine, a mesh that is to be seen whole, and rules that are made of rules.
@@ -24,45 +23,19 @@ const NOT_THERE: [&str; 2] = ["meshprobe_diagnosis_active", "reason=\"unclassifi
 /// What a lab cannot fill: it has no controller that agents are connected to.
 const OF_CONTROLLERS: [&str; 2] = ["Plans", "Controllers"];
 
-struct Lab {
-    process: Child,
-    address: String,
+/// A lab of two nodes with that `fault`.
+fn lab(fault: Option<&str>) -> Lab {
+    let mut flags = vec!["--nodes", "2", "--duration", "600s", "--time-scale", "10"];
+    flags.extend(fault.into_iter().flat_map(|fault| ["--fault", fault]));
+    Lab::start(&flags)
 }
 
-impl Lab {
-    fn start(fault: Option<&str>) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meshprobe"));
-        command.args(["lab", "--nodes", "2", "--interval", "500ms", "--listen", "127.0.0.1:0"]);
-        command.args(["--duration", "600s", "--time-scale", "10"]);
-        fault.into_iter().for_each(|fault| {
-            command.args(["--fault", fault]);
-        });
-        let mut process = command.stdout(Stdio::piped()).spawn().expect("the binary");
-        let shown = BufReader::new(process.stdout.take().expect("piped"));
-        let mut lines = shown.lines().map_while(Result::ok);
-        let found = lines.by_ref().take(20).find_map(|line| {
-            let (_, at) = line.split_once("A controller's API is on http://")?;
-            Some(at.trim_end_matches('.').to_owned())
-        });
-        // It goes on telling, and would end if nobody read it.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { process, address: found.expect("it says where") }
-    }
-
-    fn jobs(&self) -> String {
-        let at = &self.address;
-        format!(
-            "- {{job_name: agents, http_sd_configs: [{{url: 'http://{at}/prometheus/targets', refresh_interval: 1s}}]}}\n\
-             - {{job_name: controller, static_configs: [{{targets: ['{at}']}}]}}\n"
-        )
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn jobs(lab: &Lab) -> String {
+    let at = lab.url.trim_start_matches("http://");
+    format!(
+        "- {{job_name: agents, http_sd_configs: [{{url: 'http://{at}/prometheus/targets', refresh_interval: 1s}}]}}\n\
+         - {{job_name: controller, static_configs: [{{targets: ['{at}']}}]}}\n"
+    )
 }
 
 /// The rules that are shipped, made every second, at once alerting, and with days of five minutes.
@@ -102,8 +75,8 @@ async fn missing(prometheus: &Prometheus, asked: &Asked) -> Option<String> {
 
 #[tokio::test]
 async fn every_panel_shows_something_of_a_lab_that_is_whole() {
-    let lab = Lab::start(None);
-    let prometheus = Prometheus::with_rules(&lab.jobs(), &hurried()).await;
+    let lab = lab(None);
+    let prometheus = Prometheus::with_rules(&jobs(&lab), &hurried()).await;
     let all = asked();
     let fits = |it: &&_| {
         let Asked { row, panel, .. } = it;
@@ -137,8 +110,8 @@ async fn every_panel_shows_something_of_a_lab_that_is_whole() {
 
 #[tokio::test]
 async fn what_is_broken_is_shown_as_broken() {
-    let lab = Lab::start(Some("ztunnel-dead/node-2"));
-    let prometheus = Prometheus::with_rules(&lab.jobs(), &hurried()).await;
+    let lab = lab(Some("ztunnel-dead/node-2"));
+    let prometheus = Prometheus::with_rules(&jobs(&lab), &hurried()).await;
     let all = asked();
     let of = |panel: &str| {
         let found = all.iter().find(|it| it.panel == panel);
