@@ -22,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
         "observation",
         "flow",
         "slo",
+        "markdown",
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
     &["probe", "identity", "discovery", "metrics", "responder", "window", "promql"],
