@@ -252,3 +252,28 @@ fn both<'a, K: Ord>(
 fn sum(track: &Track) -> f64 {
     track.points.iter().map(|(_, value)| value).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn track(phase: &str, points: &[(i64, f64)]) -> Track {
+        let labels = BTreeMap::from([("phase".to_owned(), phase.to_owned())]);
+        Track { labels, points: points.to_vec() }
+    }
+
+    #[test]
+    fn a_phase_is_told_of_times_of_which_seconds_and_counts_are_known() {
+        let seconds = [track("tls", &[(1, 2.0)]), track("tls", &[(3, 4.0)])];
+        let counts = [
+            track("tls", &[(1, 10.0), (2, 1000.0)]),
+            track("tls", &[(3, 10.0)]),
+            track("connect", &[(1, 5.0)]),
+        ];
+        let told = phases(seconds.iter(), counts.iter());
+        let tls = PhaseTime { phase: "tls".to_owned(), mean_seconds: 0.3, count: 20.0 };
+        assert_eq!(told, [tls]);
+        assert!(phases(seconds.iter(), [].iter()).is_empty());
+        assert!(phases([].iter(), counts.iter()).is_empty());
+    }
+}

@@ -180,12 +180,13 @@ pub(super) fn sentence(slo: &Slo, report: &SloReport, default_window: bool) -> S
         true => capital(&left),
         false => format!("Taken together, {left}"),
     };
+    let fewest = slo.objective.fewest_attempts() as f64;
     if report.standing == Standing::TooLittleData {
         text += &match covered {
             covered if *covered < super::LEAST_COVERED => {
                 format!(" That is no result yet: only {} of the time is known.", budget(*covered))
             }
-            _ => match report.groups.is_empty() {
+            _ => match report.groups.is_empty() && total.round() < fewest {
                 true => format!(" That is no result: {} attempts are too few.", count(*total)),
                 false => " That is no result yet for all of it.".to_owned(),
             },

@@ -37,6 +37,8 @@ fn a_prometheus_is_read_from_when_it_is_chosen_and_known() {
     assert!(told("source: prometheus").contains("prometheus.url"));
     assert!(told("source: thanos").contains("agents or prometheus"));
     assert!(told("prometheus: {}").contains("has no `url`"));
+    let secret = told("prometheus: { url: 'http://admin:hunter2@prometheus:9090' }");
+    assert!(secret.contains("<secret>") && !secret.contains("hunter2"), "{secret}");
     for url in ["https://a", "prometheus:9090", "http://u:p@a", "http://a/?b=c", "''"] {
         assert!(
             told(&format!("prometheus: {{ url: {url:?} }}")).contains("prometheus.url"),
