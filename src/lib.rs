@@ -1,7 +1,7 @@
 //! meshprobe: a synthetic connectivity prober for Istio ambient mesh.
 //!
 //! Layers, each importing only downwards: vocabulary (`target failure outcome expectation
-//! attempt schedule spec cluster topology digest observation flow slo inert`), edges (`config net tls
+//! attempt schedule spec cluster topology digest observation flow slo inert markdown`), edges (`config net tls
 //! istiod channel drain telemetry`), capabilities (`probe identity discovery metrics responder
 //! window promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis gate
 //! rules dashboards`), roles (`agent controller lab`, and the `page` that the last two serve), and `cli`.
@@ -32,6 +32,7 @@ pub mod inert;
 pub mod istiod;
 #[cfg(feature = "lab")]
 pub mod lab;
+pub mod markdown;
 pub mod metrics;
 pub mod net;
 pub mod observation;

@@ -48,6 +48,16 @@ pub struct Slo {
     pub group_by: Vec<GroupKey>,
 }
 
+/// A larger share of attempts that could not tell makes the rest no fair sample.
+pub const MOST_INCONCLUSIVE: f64 = 0.2;
+
+impl Slo {
+    /// The series that rules record of it under `name`: `meshprobe:slo_NAME{slo="…"}`.
+    pub fn recorded(&self, name: &str) -> String {
+        format!("meshprobe:slo_{name}{{slo={}}}", quoted(self.name.as_str()))
+    }
+}
+
 /// An SLO's name: 1 to 63 lower-case letters, digits and `-`, a letter first and no `-` last, so
 /// that it can name a Kubernetes object and stand in a series.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -23,6 +23,7 @@ const LAYERS: &[&[&str]] = &[
         "flow",
         "slo",
         "inert",
+        "markdown",
     ],
     &["config", "net", "tls", "istiod", "channel", "drain", "telemetry"],
     &["probe", "identity", "discovery", "metrics", "responder", "window", "promql"],

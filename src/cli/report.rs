@@ -75,7 +75,9 @@ async fn of_series(
     let prometheus = match Prometheus::new(url, None, Arc::new(resolver)) {
         Ok(prometheus) => prometheus,
         Err(problem) => {
-            writeln!(err, "error: --prometheus {}: {problem}", render::inert(url))?;
+            // User information is refused, and not shown.
+            let told = if url.contains('@') { "<secret>".to_owned() } else { render::inert(url) };
+            writeln!(err, "error: --prometheus {told}: {problem}")?;
             return Ok(None);
         }
     };

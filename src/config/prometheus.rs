@@ -49,6 +49,11 @@ pub enum InvalidChoice {
     /// Another word.
     #[error("write agents, prometheus or prometheus=http://HOST[:PORT][/PREFIX]")]
     Word,
+    /// A URL with user information, which is not shown.
+    #[error(
+        "--source prometheus=<secret>: must be http://HOST[:PORT][/PREFIX], without user information"
+    )]
+    User,
     /// Neither here nor in the configuration is a URL.
     #[error(
         "--source prometheus: no URL is configured: write --source prometheus=http://HOST:PORT"
@@ -59,6 +64,8 @@ pub enum InvalidChoice {
 impl FromStr for SourceChoice {
     type Err = InvalidChoice;
 
+    /// A URL with user information is refused by [`SourceChoice::apply`]: what is refused here is
+    /// shown to whoever typed it.
     fn from_str(text: &str) -> Result<Self, InvalidChoice> {
         let (word, url) = match text.split_once('=') {
             Some((word, url)) => (word, Some(url)),
@@ -66,7 +73,9 @@ impl FromStr for SourceChoice {
         };
         let source = EvidenceSource::ALL.into_iter().find(|it| word == it.as_str());
         let source = source.ok_or(InvalidChoice::Word)?;
-        let fits = url.is_none_or(|url| source == EvidenceSource::Prometheus && is_plain(url));
+        let fits = url.is_none_or(|url| {
+            source == EvidenceSource::Prometheus && (is_plain(url) || url.contains('@'))
+        });
         fits.then(|| Self { source, url: url.map(str::to_owned) }).ok_or(InvalidChoice::Word)
     }
 }
@@ -74,6 +83,9 @@ impl FromStr for SourceChoice {
 impl SourceChoice {
     /// Puts it in the place of what `config` says.
     pub fn apply(self, config: &mut ControllerConfig) -> Result<(), InvalidChoice> {
+        if self.url.as_deref().is_some_and(|url| !is_plain(url)) {
+            return Err(InvalidChoice::User);
+        }
         config.source = self.source;
         if let Some(url) = self.url {
             let token = config.prometheus.take().and_then(|it| it.token);
@@ -113,6 +125,8 @@ fn prometheus(field: &Field<'_>) -> Option<PrometheusConfig> {
     block.finish();
     let url = url?;
     let text = url.filled()?;
+    // User information is refused, and not shown.
+    let url = if text.contains('@') { url.hidden() } else { url };
     if !is_plain(text) {
         let fix = "write http://HOST[:PORT][/PREFIX], without user, query or fragment";
         url.wrong("is no URL of a Prometheus that can be asked", fix);

@@ -2,22 +2,23 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use crate::report::LEAST_COVERED;
 use crate::report::ask::Asker;
-use crate::report::count::{Counted, Counting, From, Key, open};
+use crate::report::count::{Counted, Counting, From, Key};
 use crate::report::model::{
     Figures, Group, Incident, Period, Place, SloReport, Spell, Standing, Step,
 };
 use crate::report::span::Span;
-use crate::slo::{Counts, Function, Slo, promql_duration};
+use crate::slo::{Counts, Slo};
 
 /// Spells and incidents that are told.
 const MOST_TOLD: usize = 10;
 /// Incidents whose cost is asked for, the latest first.
 const MOST_ASKED: usize = 50;
-/// Rates look back this long: what an incident cost is counted for so much longer.
+/// Recorded rates look back this long: what an incident cost is counted for so much longer.
 const LAG: time::Duration = time::Duration::minutes(5);
 
 /// Puts steps, holes and spells into `report`, and how much of the time is known.
@@ -42,21 +43,37 @@ pub(super) fn time(
             total: counts.map(|counts| counts.total()),
         })
         .collect();
-    let unknown = |period: &Period| {
-        let within = |step: &&Step| step.period.from <= period.from && period.to <= step.period.to;
-        report.steps.iter().find(within).is_none_or(|step| step.total.is_none())
-    };
-    let (mut holes, mut covered) = (Vec::new(), 0.0);
-    for (period, share) in known {
-        let share = if unknown(period) { 0.0 } else { *share };
-        covered += share * seconds(period);
-        if share < 1.0 {
-            holes.push(*period);
-        }
-    }
-    report.whole.covered = covered / seconds(&span.period());
-    report.holes = joined(holes);
+    let told: Vec<Period> =
+        report.steps.iter().filter(|it| it.total.is_some()).map(|it| it.period).collect();
+    let known = within(&told, known);
+    let holes = known.iter().filter(|(_, share)| *share < 1.0).map(|(period, _)| *period);
+    report.holes = joined(holes.collect());
+    report.whole.covered = share(span, &known);
     report.spells = spells(slo, &report.steps);
+}
+
+/// How much of `span` is known of which `counted` is the sum, 0 to 1.
+pub(super) fn covered_sum(
+    counting: &Counting<'_>,
+    span: Span,
+    counted: &Counted,
+    known: &[(Period, f64)],
+) -> f64 {
+    let steps = counting.sum_steps(span).into_iter().enumerate();
+    let is_told = |at: usize| counted.groups.values().any(|row| row[at].is_some());
+    let told: Vec<Period> = steps.filter(|(at, _)| is_told(*at)).map(|(_, step)| step).collect();
+    share(span, &within(&told, known))
+}
+
+/// Nothing is known beyond the steps that were told.
+fn within(told: &[Period], known: &[(Period, f64)]) -> Vec<(Period, f64)> {
+    let is_told = |it: &Period| told.iter().any(|step| step.from <= it.from && it.to <= step.to);
+    known.iter().map(|(it, share)| (*it, if is_told(it) { *share } else { 0.0 })).collect()
+}
+
+fn share(span: Span, known: &[(Period, f64)]) -> f64 {
+    let covered: f64 = known.iter().map(|(period, share)| share * seconds(period)).sum();
+    covered / seconds(&span.period())
 }
 
 fn seconds(period: &Period) -> f64 {
@@ -167,6 +184,15 @@ pub(super) fn standing(whole: &Figures, groups: &[Group]) -> Standing {
     }
 }
 
+/// The bad attempts of all groups and steps; `None` when of some step nothing is known.
+fn bad(counted: &Counted) -> Option<f64> {
+    let rows = || counted.groups.values();
+    let steps = rows().next()?.len();
+    let whole = (0..steps).all(|at| rows().any(|row| row[at].is_some()));
+    let sum = rows().flatten().flatten().map(Counts::bad).sum();
+    (whole && counted.unsound == 0).then_some(sum)
+}
+
 /// Incidents of the period of `report`, with what each cost, the costliest first.
 pub(super) async fn incidents(
     asker: &Asker<'_>,
@@ -180,22 +206,17 @@ pub(super) async fn incidents(
     told.sort_by_key(|it| Reverse(it.since));
     told.truncate(MOST_ASKED);
     let allowed = counting.slo.objective.budget() * report.whole.total;
-    for incident in &mut told {
-        let end = incident.until.map_or(to, |until| (until + LAG).min(to));
-        let length = (end - incident.since.max(from)).max(LAG);
-        let length = Duration::from_secs(length.whole_seconds().unsigned_abs());
-        let expression = match counting.from {
-            From::Rules => {
-                let rates = counting.recorded("bad:rate5m");
-                format!("sum(sum_over_time({rates}[{}])) * 60", open(length))
-            }
-            From::Agents => {
-                let range = promql_duration(length);
-                counting.slo.expressions(Function::Increase, &range, &[]).bad
-            }
-        };
-        let answer = asker.instant(&expression, end).await;
-        let bad = answer.first().map(|sample| sample.value).filter(|bad| bad.is_finite());
+    let lag = match counting.from {
+        From::Rules => LAG,
+        From::Agents => time::Duration::ZERO,
+    };
+    let cost = |incident: &Incident| {
+        let end = incident.until.map_or(to, |until| (until + lag).min(to));
+        let span = Span::exact(incident.since.max(from).min(end - lag), end);
+        async move { bad(&counting.sum(asker, span?).await) }
+    };
+    let costs = join_all(told.iter().map(cost)).await;
+    for (incident, bad) in told.iter_mut().zip(costs) {
         incident.bad = bad;
         incident.budget_spent = bad.filter(|_| allowed > 0.0).map(|bad| bad / allowed);
     }

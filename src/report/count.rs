@@ -9,7 +9,7 @@ use crate::promql::Track;
 use crate::report::ask::Asker;
 use crate::report::model::Period;
 use crate::report::span::{Piece, Span};
-use crate::slo::{Counts, Function, GroupKey, Slo, promql_duration, quoted};
+use crate::slo::{Counts, Function, GroupKey, Slo, promql_duration};
 
 /// No question about recorded series is about more.
 pub(super) const LONGEST: Duration = Duration::from_secs(31 * 86_400);
@@ -61,11 +61,6 @@ type Answers = Vec<(Piece, Vec<Track>)>;
 type Parts = [Option<f64>; 3];
 
 impl Counting<'_> {
-    /// `meshprobe:slo_NAME{slo="…"}`.
-    pub(super) fn recorded(&self, name: &str) -> String {
-        format!("meshprobe:slo_{name}{{slo={}}}", quoted(self.slo.name.as_str()))
-    }
-
     pub(super) fn pieces(&self, span: Span) -> Vec<Piece> {
         span.pieces(self.longest())
     }
@@ -85,13 +80,13 @@ impl Counting<'_> {
         };
         match self.from {
             From::Rules if coarse => {
-                let hourly = self.recorded(&format!("{name}:increase1h"));
+                let hourly = self.slo.recorded(&format!("{name}:increase1h"));
                 // Both ends of a window are within it: half an hour less leaves one of them out.
                 let window = window.as_secs() / 60 - 30;
                 format!("sum_over_time({hourly}[{window}m:1h])")
             }
             From::Rules => {
-                let rates = self.recorded(&format!("{name}:rate5m"));
+                let rates = self.slo.recorded(&format!("{name}:rate5m"));
                 format!("sum_over_time({rates}[{}]) * 60", open(window))
             }
             From::Agents => {
@@ -116,13 +111,19 @@ impl Counting<'_> {
         self.counted([bad, total, inconclusive], span.steps().len(), |end| span.index(end))
     }
 
-    /// What was counted in all of `span`, by group, but what could not tell.
+    /// What was counted in all of `span`, by group and in steps as long as one question may be about,
+    /// but what could not tell.
     pub(super) async fn sum(&self, asker: &Asker<'_>, span: Span) -> Counted {
-        let pieces = span.long_pieces(self.longest());
-        let coarse = span.is_coarse();
+        let span = span.by_long(self.longest());
+        let (pieces, coarse) = (self.pieces(span), span.is_coarse());
         let ask = |what| asker.pieces(&pieces, move |it| self.expression(what, it, coarse));
         let (bad, total) = futures_util::join!(ask(What::Bad), ask(What::Total));
-        self.counted([bad, total, Vec::new()], 1, |_| Some(0))
+        self.counted([bad, total, Vec::new()], span.steps().len(), |end| span.index(end))
+    }
+
+    /// The steps of what [`Self::sum`] counts.
+    pub(super) fn sum_steps(&self, span: Span) -> Vec<Period> {
+        span.by_long(self.longest()).steps()
     }
 
     /// What `answers` (bad, total, inconclusive) come to in so many steps.
@@ -170,20 +171,26 @@ impl Counting<'_> {
         at: OffsetDateTime,
     ) -> BTreeMap<Key, Counts> {
         let [bad, total] = match self.from {
-            From::Rules => ["bad", "total"].map(|it| self.recorded(&format!("{it}:increase1h"))),
+            From::Rules => {
+                ["bad", "total"].map(|it| self.slo.recorded(&format!("{it}:increase1h")))
+            }
             From::Agents => [What::Bad, What::Total].map(|what| self.expression(what, HOUR, false)),
         };
         let (bad, total) = futures_util::join!(asker.instant(&bad, at), asker.instant(&total, at));
-        let by = &self.slo.group_by;
-        let mut bad: BTreeMap<Key, f64> =
-            bad.into_iter().map(|it| (labels(by, &it.labels), it.value)).collect();
-        let mut counts = BTreeMap::new();
-        for sample in total {
-            let key = labels(by, &sample.labels);
-            let counted = bad.remove(&key).and_then(|bad| Counts::new(bad, sample.value, 0.0));
-            counts.extend(counted.map(|counted| (key, counted)));
-        }
-        counts
+        // Who keeps several clusters, or twins, may have several series of one key.
+        let [bad, total] = [bad, total].map(|samples| {
+            let mut sums: BTreeMap<Key, f64> = BTreeMap::new();
+            for sample in samples {
+                *sums.entry(labels(&self.slo.group_by, &sample.labels)).or_default() +=
+                    sample.value;
+            }
+            sums
+        });
+        let counts = total.into_iter().filter_map(|(key, total)| {
+            let counts = Counts::new(*bad.get(&key)?, total, 0.0)?;
+            Some((key, counts))
+        });
+        counts.collect()
     }
 
     /// How much of each hour (of a day or longer) or 5 minutes of `span` is known, 0 to 1.
@@ -192,12 +199,15 @@ impl Counting<'_> {
         let pieces = self.pieces(units);
         let coarse = span.is_coarse();
         let counting = |unit: Duration| match self.from {
-            From::Rules if coarse => format!("count({} > 0)", self.recorded("total:increase1h")),
-            From::Rules => format!("count({} > 0)", self.recorded("total:rate5m")),
+            From::Rules if coarse => {
+                format!("count({} > 0)", self.slo.recorded("total:increase1h"))
+            }
+            From::Rules => format!("count({} > 0)", self.slo.recorded("total:rate5m")),
             From::Agents => format!("count({} > 0)", self.expression(What::Total, unit, coarse)),
         };
-        let evaluated =
-            |unit| format!("count_over_time({}[{}])", self.recorded("objective:ratio"), open(unit));
+        let evaluated = |unit| {
+            format!("count_over_time({}[{}])", self.slo.recorded("objective:ratio"), open(unit))
+        };
         let wanted = coarse && self.from == From::Rules;
         let evaluated = async {
             match wanted {

@@ -51,7 +51,7 @@ impl<'a> Details<'a> {
     fn expression(&self, detail: Detail, window: Duration, matchers: &[String]) -> String {
         match self.counting.from {
             From::Rules => {
-                let series = self.counting.recorded(detail.recorded());
+                let series = self.slo().recorded(detail.recorded());
                 let series = series.strip_suffix('}').expect("it ends its matchers");
                 let more: String = matchers.iter().map(|it| format!(",{it}")).collect();
                 format!("sum_over_time({series}{more}}}[{}])", open(window))
@@ -87,13 +87,7 @@ impl<'a> Details<'a> {
             self.tracks(asker, Detail::NodeTotal, &[]),
         );
         let by = [GroupKey::Node, GroupKey::Zone];
-        let mut nodes: BTreeMap<Key, [f64; 2]> = BTreeMap::new();
-        for (part, tracks) in [bad, total].iter().enumerate() {
-            for track in tracks {
-                let counts = nodes.entry(labels(&by, &track.labels)).or_default();
-                counts[part] += sum(track);
-            }
-        }
+        let nodes = both(bad.iter(), total.iter(), |track| labels(&by, &track.labels));
         let counts = nodes
             .iter()
             .filter_map(|(key, [bad, total])| Some((key, Counts::new(*bad, *total, 0.0)?)));
@@ -216,12 +210,9 @@ fn phases<'a>(
     seconds: impl Iterator<Item = &'a Track>,
     counts: impl Iterator<Item = &'a Track>,
 ) -> Vec<PhaseTime> {
-    let mut sums: BTreeMap<&str, [f64; 2]> = BTreeMap::new();
-    let parts = seconds.map(|it| (0, it)).chain(counts.map(|it| (1, it)));
-    for (part, track) in parts {
-        let phase = track.labels.get("phase").map(String::as_str).unwrap_or_default();
-        sums.entry(phase).or_default()[part] += sum(track);
-    }
+    let phase =
+        |track: &'a Track| track.labels.get("phase").map(String::as_str).unwrap_or_default();
+    let sums = both(seconds, counts, phase);
     let mut phases: Vec<PhaseTime> = sums
         .into_iter()
         .filter(|(phase, [_, count])| !phase.is_empty() && *count > 0.0)
@@ -236,7 +227,54 @@ fn phases<'a>(
     phases
 }
 
+/// Two sums for each `key`, of the series and times of which both sides were told: one side that was
+/// not answered is not 0.
+fn both<'a, K: Ord>(
+    left: impl Iterator<Item = &'a Track>,
+    right: impl Iterator<Item = &'a Track>,
+    key: impl Fn(&'a Track) -> K,
+) -> BTreeMap<K, [f64; 2]> {
+    let point = |it: &'a Track| it.points.iter().map(|(end, value)| ((&it.labels, *end), *value));
+    let right: BTreeMap<(&BTreeMap<String, String>, i64), f64> = right.flat_map(point).collect();
+    let mut sums: BTreeMap<K, [f64; 2]> = BTreeMap::new();
+    for track in left {
+        for (end, value) in &track.points {
+            if let Some(other) = right.get(&(&track.labels, *end)) {
+                let [left, right] = sums.entry(key(track)).or_default();
+                *left += value;
+                *right += other;
+            }
+        }
+    }
+    sums
+}
+
 /// What all points of a track are together.
 fn sum(track: &Track) -> f64 {
     track.points.iter().map(|(_, value)| value).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn track(phase: &str, points: &[(i64, f64)]) -> Track {
+        let labels = BTreeMap::from([("phase".to_owned(), phase.to_owned())]);
+        Track { labels, points: points.to_vec() }
+    }
+
+    #[test]
+    fn a_phase_is_told_of_times_of_which_seconds_and_counts_are_known() {
+        let seconds = [track("tls", &[(1, 2.0)]), track("tls", &[(3, 4.0)])];
+        let counts = [
+            track("tls", &[(1, 10.0), (2, 1000.0)]),
+            track("tls", &[(3, 10.0)]),
+            track("connect", &[(1, 5.0)]),
+        ];
+        let told = phases(seconds.iter(), counts.iter());
+        let tls = PhaseTime { phase: "tls".to_owned(), mean_seconds: 0.3, count: 20.0 };
+        assert_eq!(told, [tls]);
+        assert!(phases(seconds.iter(), [].iter()).is_empty());
+        assert!(phases([].iter(), counts.iter()).is_empty());
+    }
 }

@@ -10,12 +10,10 @@ use crate::report::count::{Counted, Counting, From};
 use crate::report::detail::MOST_DETAILED;
 use crate::report::model::SloReport;
 use crate::report::words::{budget, count, length, percent, period};
-use crate::slo::{GroupKey, Slo};
+use crate::slo::{GroupKey, MOST_INCONCLUSIVE, Slo};
 
 /// Clocks that are further apart than this are told of, seconds.
 const SKEW: i64 = 30;
-/// A larger share of attempts that could not tell makes the rest no fair sample.
-const INCONCLUSIVE: f64 = 0.2;
 /// Holes that are told one by one.
 const MOST_HOLES: usize = 5;
 
@@ -64,7 +62,8 @@ pub(super) async fn of_slo(
     }
     notes.extend(holes(report));
     notes.extend(ahead(asker, counting, to).await);
-    if let Some(share) = report.whole.inconclusive_share.filter(|share| *share > INCONCLUSIVE) {
+    if let Some(share) = report.whole.inconclusive_share.filter(|share| *share > MOST_INCONCLUSIVE)
+    {
         notes.push(format!(
             "{} of the attempts could not tell. They count neither for nor against, and what is left \
              is no fair sample.",
@@ -94,6 +93,24 @@ pub(super) async fn of_slo(
         );
     }
     notes.extend(asker.notes());
+    notes
+}
+
+/// What makes the time before less than whole, of which so much is known.
+pub(super) fn of_earlier(counted: &Counted, covered: f64) -> Vec<String> {
+    let mut notes = Vec::new();
+    if counted.unsound > 0 {
+        notes.push(format!(
+            "{} counts of the time before cannot be, or are there in part only, and are left out.",
+            count(counted.unsound as f64)
+        ));
+    }
+    if covered < LEAST_COVERED {
+        notes.push(format!(
+            "Nothing is compared: {} of the time before is known, which is too little.",
+            budget(covered)
+        ));
+    }
     notes
 }
 
@@ -130,7 +147,7 @@ async fn ahead(asker: &Asker<'_>, counting: &Counting<'_>, to: OffsetDateTime) -
         return None;
     }
     let series = match counting.from {
-        From::Rules => counting.recorded("total:rate5m"),
+        From::Rules => counting.slo.recorded("total:rate5m"),
         From::Agents => counting.slo.series("meshprobe_attempts_total", &[], &[]),
     };
     // A day from a minute after now.
@@ -151,7 +168,7 @@ async fn nothing(asker: &Asker<'_>, slo: &Slo, to: OffsetDateTime) -> Vec<String
         !asker.instant(&expression, to).await.is_empty()
     };
     if !known(metric.to_owned()).await {
-        let rules = format!("meshprobe:slo_total:increase1h{{slo=\"{}\"}}", slo.name);
+        let rules = slo.recorded("total:increase1h");
         return vec![format!(
             "Prometheus has neither {rules} nor {metric} up to {}: it scrapes no agents, or they are \
              in another Prometheus.",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 use crate::promql::{Prometheus, Unanswered};
+use crate::report::LEAST_COVERED;
 use crate::report::ask::Asker;
 use crate::report::count::{Counted, Counting, From, Key};
 use crate::report::detail::{Details, Latencies};
@@ -79,18 +80,14 @@ async fn one(asker: &Asker<'_>, slo: &Slo, wanted: &Wanted) -> SloReport {
     let (known, last_hour, earlier, places, latencies, heat_map) = futures_util::join!(
         counting.known(asker, span),
         counting.last_hour(asker, wanted.to),
-        async {
-            match before {
-                Some((_, span)) => counting.sum(asker, span).await,
-                None => Counted::default(),
-            }
-        },
+        earlier(asker, &counting, before.map(|(_, span)| span)),
         details.places(asker),
         details.latencies(asker, &worst),
         details.heat_map(asker),
     );
     let mut report = empty(slo, span.period());
     report.before = before.map(|(period, _)| period);
+    let (earlier, doubts) = earlier;
     let facts = Facts { slo, counted: &counted, last_hour, earlier, latencies };
     assess::time(&mut report, slo, span, &counted, &known);
     facts.figures(&mut report);
@@ -100,6 +97,7 @@ async fn one(asker: &Asker<'_>, slo: &Slo, wanted: &Wanted) -> SloReport {
     let incidents = report.incidents.take();
     report.incidents = assess::incidents(asker, &counting, &report, incidents).await;
     report.notes = doubts::of_slo(asker, &counting, &report, &counted, wanted.to).await;
+    report.notes.extend(doubts);
     report.sentence = words::sentence(slo, &report, wanted.from.is_none());
     report
 }
@@ -114,6 +112,24 @@ async fn counted<'a>(asker: &Asker<'_>, slo: &'a Slo, span: Span) -> (Counting<'
     let counting = Counting { slo, from: From::Agents };
     let counted = counting.count(asker, span).await;
     (counting, counted)
+}
+
+/// What was counted in the time before, if enough of it is known to compare with; and what a reader
+/// must know of that.
+async fn earlier(
+    asker: &Asker<'_>,
+    counting: &Counting<'_>,
+    span: Option<Span>,
+) -> (Counted, Vec<String>) {
+    let Some(span) = span else { return (Counted::default(), Vec::new()) };
+    let (counted, known) =
+        futures_util::join!(counting.sum(asker, span), counting.known(asker, span));
+    let covered = assess::covered_sum(counting, span, &counted, &known);
+    let notes = doubts::of_earlier(&counted, covered);
+    match covered < LEAST_COVERED {
+        true => (Counted::default(), notes),
+        false => (counted, notes),
+    }
 }
 
 fn before(slo: &Slo, wanted: &Wanted) -> Option<(Period, Span)> {

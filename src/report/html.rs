@@ -10,7 +10,7 @@ use crate::inert;
 use crate::observation::rfc3339;
 use crate::report::model::{Compared, Report, SloReport, Standing};
 use crate::report::sheet::{Sheet, sheets};
-use crate::report::words::{budget, burn, length, percent, period, points};
+use crate::report::words::{budget, burn, exact, length, percent, period, points};
 
 const STYLE: &str = include_str!("html/report.css");
 /// Groups that are shown.
@@ -74,7 +74,7 @@ fn one(at: usize, slo: &SloReport) -> Markup {
             p .sentence { (slo.sentence) }
             @if let Some(description) = &slo.description { p { (description) } }
             p .quiet {
-                (percent(slo.objective)) " over " (window(&slo.window)) ": " (slo.sli) ". "
+                (exact(slo.objective)) " over " (window(&slo.window)) ": " (slo.sli) ". "
                 (period(&slo.period)) " (" (length(&slo.period)) ")"
                 @if let Some(before) = &slo.before { ", compared with " (period(before)) }
                 "."
@@ -101,7 +101,7 @@ fn figures(slo: &SloReport) -> Markup {
     let tile = |name: &str, value: String, more: &str| {
         html! { div { dt { (name) } dd { (value) } @if !more.is_empty() { dd .quiet { (more) } } } }
     };
-    let promised = format!("{} is promised", percent(slo.objective));
+    let promised = format!("{} is promised", exact(slo.objective));
     let unknown = || "–".to_owned();
     let before = whole.change.map(|change: Compared| {
         let word = match change.clear {

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
+use crate::markdown::inert;
 use crate::observation::rfc3339;
 use crate::report::model::{Report, SloReport};
 use crate::report::sheet::{Sheet, sheets};
-use crate::report::words::{length, percent, period};
+use crate::report::words::{exact, length, period};
 
 /// Groups that are shown.
 const MOST_GROUPS: usize = 20;
@@ -30,7 +31,7 @@ fn one(slo: &SloReport, text: &mut String) {
     if let Some(description) = &slo.description {
         let _ = writeln!(text, "{}\n", inert(description));
     }
-    let (objective, time) = (percent(slo.objective), length(&slo.period));
+    let (objective, time) = (exact(slo.objective), length(&slo.period));
     let told = format!("{objective} over {}: {}", slo.window, inert(&slo.sli));
     let _ = writeln!(text, "{told}. From {} ({time}).\n", period(&slo.period));
     if let Some(before) = &slo.before {
@@ -56,29 +57,4 @@ fn table(sheet: &Sheet, text: &mut String) {
     }
     let more = if sheet.more > 0 { format!("\nand {} more\n", sheet.more) } else { String::new() };
     let _ = writeln!(text, "{more}");
-}
-
-/// `text` as words of a paragraph or a cell, whatever was written by others.
-fn inert(text: &str) -> String {
-    let mut inert = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            c if c.is_control() => inert.push(' '),
-            '<' => inert += "&lt;",
-            '>' => inert += "&gt;",
-            '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '|' | '!' => inert.extend(['\\', c]),
-            c => inert.push(c),
-        }
-    }
-    inert
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_others_wrote_stays_words() {
-        assert_eq!(inert("a|b\n<i>[x](y)"), "a\\|b &lt;i&gt;\\[x\\](y)");
-    }
 }

@@ -48,6 +48,17 @@ impl Span {
         Some(Self { from, to, step })
     }
 
+    /// Just `from` to `to`, to the second, as one step; of a day or longer whole hours, by which it is
+    /// read. `None` when that is nothing.
+    pub(super) fn exact(from: OffsetDateTime, to: OffsetDateTime) -> Option<Self> {
+        let (begin, end) = (from.unix_timestamp(), to.unix_timestamp());
+        let length = u64::try_from(end - begin).ok().filter(|length| *length > 0)?;
+        match length >= COARSE {
+            true => Self::of(from, to),
+            false => Some(Self { from: begin, to: end, step: length }),
+        }
+    }
+
     pub(super) fn period(self) -> Period {
         Period { from: instant(self.from), to: instant(self.to) }
     }
@@ -123,10 +134,15 @@ impl Span {
         pieces
     }
 
+    /// The same in as few steps as are no longer than `longest`.
+    pub(super) fn by_long(self, longest: Duration) -> Self {
+        let hours = (longest.as_secs() / HOUR).max(1) * HOUR;
+        Self { step: self.seconds().min(hours), ..self }
+    }
+
     /// The whole, in as few steps as are no longer than `longest`.
     pub(super) fn long_pieces(self, longest: Duration) -> Vec<Piece> {
-        let hours = (longest.as_secs() / HOUR).max(1) * HOUR;
-        Self { step: self.seconds().min(hours), ..self }.pieces(longest)
+        self.by_long(longest).pieces(longest)
     }
 }
 
@@ -156,6 +172,10 @@ mod tests {
         assert_eq!((hour.steps().len(), hour.step), (12, 300));
         assert_eq!(hour.period().to, datetime!(2026-06-30 12:30 UTC));
         assert_eq!(Span::of(AT, AT), None);
+        assert_eq!(Span::exact(AT, AT), None);
+        let exact = Span::exact(AT - time::Duration::seconds(37), AT).expect("long enough");
+        assert_eq!((exact.steps().len(), exact.period().to, exact.seconds()), (1, AT, 37));
+        assert_eq!(Span::exact(AT - time::Duration::DAY, AT), Some(span(86_400)));
         assert_eq!(Span::of(AT, AT - time::Duration::DAY), None);
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::report::model::{Report, SloReport, Standing};
 use crate::report::sheet::{Sheet, sheets};
-use crate::report::words::{length, percent, period};
+use crate::report::words::{exact, length, period};
 
 /// Groups that are shown.
 const MOST_GROUPS: usize = 20;
@@ -32,7 +32,7 @@ fn one(slo: &SloReport, text: &mut String) {
     if let Some(description) = &slo.description {
         let _ = writeln!(text, "    {}", description.replace('\n', " "));
     }
-    let (time, objective) = (length(&slo.period), percent(slo.objective));
+    let (time, objective) = (length(&slo.period), exact(slo.objective));
     let _ = writeln!(text, "    {} ({time})", period(&slo.period));
     let _ = writeln!(text, "    {objective} over {}: {}", slo.window, slo.sli);
     if let Some(before) = &slo.before {

@@ -1,6 +1,6 @@
 //! A report from windows that agents told: of the last minutes, for want of a memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
@@ -13,9 +13,12 @@ use crate::report::model::{
 };
 use crate::report::{assess, words};
 use crate::slo::{self, Counts, GroupKey, Sli, Slo};
+use crate::target::Vantage;
 
 /// Length of a step, seconds.
 const STEP: i64 = 60;
+/// Agents that are silent and named.
+const MOST_NAMED: usize = 3;
 
 /// Takes in windows, and says what became of SLOs while they lasted.
 #[derive(Debug)]
@@ -31,8 +34,10 @@ struct OfSlo<'a> {
     nodes: BTreeMap<Key, Seen>,
     /// By minute, unix time.
     steps: BTreeMap<i64, Counts>,
-    /// From the begin of the first window to the end of the last.
-    time: Option<Period>,
+    /// The begin of the first window.
+    since: Option<OffsetDateTime>,
+    /// Agents that it selects and that are silent: vantage and node.
+    silent: Vec<(Vantage, String)>,
     /// Attempts that succeeded, of windows that do not tell how long they took.
     untold: u64,
 }
@@ -42,6 +47,8 @@ struct OfSlo<'a> {
 struct Seen {
     counts: Counts,
     digest: Digest,
+    /// Steps with an attempt, unix time.
+    steps: BTreeSet<i64>,
 }
 
 impl<'a> Tally<'a> {
@@ -52,7 +59,8 @@ impl<'a> Tally<'a> {
             groups: BTreeMap::new(),
             nodes: BTreeMap::new(),
             steps: BTreeMap::new(),
-            time: None,
+            since: None,
+            silent: Vec::new(),
             untold: 0,
         };
         Self { slos: slos.iter().map(of).collect() }
@@ -64,6 +72,15 @@ impl<'a> Tally<'a> {
             let Observation { probe, vantage, source_node, .. } = observation;
             if of.slo.select.matches(*probe, observation.name(), *vantage, source_node, zone) {
                 of.hear(observation, zone);
+            }
+        }
+    }
+
+    /// Nothing was heard for a while of the agent of `vantage` on `node` in `zone`.
+    pub fn silent(&mut self, vantage: Vantage, node: &str, zone: Option<&str>) {
+        for of in &mut self.slos {
+            if of.slo.select.matches_source(Some(vantage), node, zone) {
+                of.silent.push((vantage, node.to_owned()));
             }
         }
     }
@@ -95,18 +112,25 @@ impl OfSlo<'_> {
         };
         let group: Key = self.slo.group_by.iter().map(label).collect();
         let node = vec![observation.source_node.clone(), zone.to_owned()];
+        let (from, to) = (observation.window_start, observation.window_end());
+        let minute = |seconds: i64| seconds.div_euclid(STEP) * STEP;
+        let first = minute(from.unix_timestamp());
+        // A window of a target that is asked seldom is of several steps.
+        let last = minute((to.unix_timestamp() - 1).max(first));
+        let tried = counts.total() + counts.inconclusive() > 0.0;
         for seen in [self.groups.entry(group).or_default(), self.nodes.entry(node).or_default()] {
             seen.counts = seen.counts.and(&counts);
             if let Some(digest) = &observation.digest {
                 seen.digest.merge(digest);
             }
+            if tried {
+                seen.steps.extend((first..=last).step_by(STEP as usize));
+            }
         }
-        let (from, to) = (observation.window_start, observation.window_end());
-        let minute = from.unix_timestamp().div_euclid(STEP) * STEP;
-        let step = self.steps.entry(minute).or_default();
+        let step = self.steps.entry(first).or_default();
         *step = step.and(&counts);
-        let time = self.time.get_or_insert(Period { from, to });
-        *time = Period { from: time.from.min(from), to: time.to.max(to) };
+        let since = self.since.get_or_insert(from);
+        *since = (*since).min(from);
     }
 
     /// What a window says of the SLO; `None` when it does not tell what the SLO is of.
@@ -134,23 +158,32 @@ impl OfSlo<'_> {
 
     fn report(self, at: OffsetDateTime, incidents: &[Incident]) -> SloReport {
         let slo = self.slo;
-        let period = self.time.unwrap_or(Period { from: at, to: at });
+        let period = Period { from: self.since.unwrap_or(at), to: at };
         let mut report = empty(slo, period);
         let all = self.groups.values().fold(Seen::default(), |mut all, seen| {
             all.counts = all.counts.and(&seen.counts);
             all.digest.merge(&seen.digest);
+            all.steps.extend(&seen.steps);
             all
         });
-        report.whole = figures(slo, &all);
+        report.whole = figures(slo, &all, &period);
         if !slo.group_by.is_empty() {
             let group = |(key, seen): (&Key, &Seen)| Group {
                 labels: key.clone(),
-                figures: figures(slo, seen),
+                figures: figures(slo, seen, &period),
             };
             report.groups = self.groups.iter().map(group).collect();
             assess::worst_first(&mut report.groups);
         }
         report.standing = assess::standing(&report.whole, &report.groups);
+        if !self.silent.is_empty() {
+            for standing in [&mut report.standing, &mut report.whole.standing] {
+                // What they would tell may be bad.
+                if *standing == Standing::Met {
+                    *standing = Standing::TooLittleData;
+                }
+            }
+        }
         let nodes = self.nodes.iter().map(|(key, seen)| (key, seen.counts));
         [report.nodes, report.zones] = assess::places(nodes);
         report.steps = self.steps.iter().map(|(minute, counts)| step(*minute, counts)).collect();
@@ -191,23 +224,46 @@ impl OfSlo<'_> {
                 words::count(self.untold as f64)
             ));
         }
+        notes.extend(self.silence());
         if report.standing == Standing::NoData {
             let note = "No agent told of an attempt that counts for it.";
             notes.push(note.to_owned());
         }
         notes
     }
+
+    fn silence(&self) -> Option<String> {
+        let mut silent = self.silent.iter();
+        let named = silent.by_ref().take(MOST_NAMED);
+        let named: Vec<String> =
+            named.map(|(vantage, node)| format!("{} on {node}", vantage.as_str())).collect();
+        let more = match silent.count() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let count = self.silent.len();
+        let noun =
+            if count == 1 { "agent that it selects is" } else { "agents that it selects are" };
+        let named = named.join(", ");
+        (count > 0).then(|| {
+            format!("{count} {noun} silent ({named}{more}): what is not heard of them may be bad.")
+        })
+    }
 }
 
-fn figures(slo: &Slo, seen: &Seen) -> Figures {
-    let known = seen.counts.total() + seen.counts.inconclusive() > 0.0;
+fn figures(slo: &Slo, seen: &Seen, period: &Period) -> Figures {
+    let all = (period.to - period.from).as_seconds_f64();
+    let told = seen.steps.range(..period.to.unix_timestamp()).count();
+    let told = (told as i64 * STEP) as f64;
+    // First and last steps are not wholly within the time.
+    let covered = if all > 0.0 { (told / all).min(1.0) } else { 0.0 };
     let quantile = |share| {
         let seconds = seen.digest.quantile(share)?;
         Some(Quantile { seconds, above: false })
     };
     let latency =
         || Some(Latency { p50: quantile(0.5)?, p90: quantile(0.9)?, p99: quantile(0.99)? });
-    let figures = Figures::of(slo.objective, &seen.counts, f64::from(u8::from(known)));
+    let figures = Figures::of(slo.objective, &seen.counts, covered);
     Figures { either: latency(), ..figures }
 }
 
@@ -299,6 +355,53 @@ mod tests {
         );
         assert_eq!(report.incidents.expect("asked").len(), 1);
         assert_eq!(report.steps.len(), 2);
+    }
+
+    const BY_NODE: &str =
+        "slos: [{name: a, objective: 90%, window: 30d, sli: availability, group_by: [node]}]";
+
+    #[test]
+    fn what_was_not_heard_until_now_is_not_known() {
+        let all: Vec<Observation> = (1..=50).map(|minutes| window("n1", minutes, 0)).collect();
+        let report = told(BY_NODE, &all);
+        assert_eq!((report.standing, report.whole.covered), (Standing::Met, 1.0));
+        let stale = told(BY_NODE, &all[40..]);
+        assert_eq!(stale.period.to, AT);
+        assert_eq!((stale.standing, stale.whole.covered), (Standing::TooLittleData, 0.2));
+        assert!(stale.sentence.contains("only 20 % of the time is known"), "{}", stale.sentence);
+        // One group was heard all the time, the other once.
+        let report = told(BY_NODE, &[&all[..], &[window("n2", 9, 0)]].concat());
+        let group = |name: &str| report.groups.iter().find(|it| it.labels[0] == name);
+        let figures = |name| &group(name).expect("it is there").figures;
+        assert_eq!((figures("n1").covered, figures("n2").covered), (1.0, 0.02));
+        assert_eq!((report.whole.covered, report.standing), (1.0, Standing::TooLittleData));
+        // Of a target that is asked seldom a window is as long as it is.
+        let seldom = Observation { window_seconds: 600, ..window("n1", 10, 0) };
+        assert_eq!(told(BY_NODE, &[seldom]).whole.covered, 1.0);
+    }
+
+    #[test]
+    fn silent_agents_that_are_selected_leave_a_promise_open() {
+        let slos = "slos: [{name: a, objective: 90%, window: 30d, sli: availability, select: {vantage: ambient}}]";
+        let slos = promised(slos, &Default::default()).expect("good");
+        let told = |silent: &[(Vantage, &str)], violated| {
+            let mut tally = Tally::of(&slos);
+            tally.hear(&window("n1", 1, violated), None);
+            for (vantage, node) in silent {
+                tally.silent(*vantage, node, None);
+            }
+            tally.report(AT, String::new(), &[]).slos.remove(0)
+        };
+        let others = told(&[(Vantage::Plain, "n2")], 0);
+        assert_eq!((others.standing, others.notes.len()), (Standing::Met, 0));
+        let silent = ["n2", "n3", "n4", "n5"].map(|node| (Vantage::Ambient, node));
+        let report = told(&silent, 0);
+        assert_eq!(report.standing, Standing::TooLittleData);
+        assert_eq!(report.whole.standing, Standing::TooLittleData);
+        let note = "4 agents that it selects are silent (ambient on n2, ambient on n3, ambient on n4 and 1 more)";
+        assert!(report.notes[0].starts_with(note), "{:?}", report.notes);
+        assert!(!report.sentence.contains("too few"), "{}", report.sentence);
+        assert_eq!(told(&silent, 100).standing, Standing::Missed, "that is sure");
     }
 
     #[test]

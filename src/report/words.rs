@@ -4,7 +4,7 @@ use crate::config::print_duration;
 use crate::failure::Phase;
 use crate::observation::rfc3339;
 use crate::report::model::{Figures, Period, Quantile, SloReport, Standing};
-use crate::slo::{Connection, Latency, Selectors, Sli, Slo, Window};
+use crate::slo::{Connection, Latency, Objective, Selectors, Sli, Slo, Window};
 
 /// A share as a percentage, cut rather than rounded: what is not all never reads 100 %.
 pub(super) fn percent(share: f64) -> String {
@@ -19,6 +19,17 @@ pub(super) fn percent(share: f64) -> String {
     };
     let text = text.trim_end_matches('0').trim_end_matches('.');
     format!("{sign}{text} %")
+}
+
+/// A share of whole millionths, such as an objective, to its last digit; any other as a percentage.
+pub(super) fn exact(share: f64) -> String {
+    let millionths = (share * 1e6).round();
+    let objective = Objective::of_millionths(millionths as u32);
+    // What a controller of another make tells may be none.
+    match objective.filter(|_| (share * 1e6 - millionths).abs() < 1e-3) {
+        Some(objective) => objective.to_string().replace('%', " %"),
+        None => percent(share),
+    }
 }
 
 /// A share of a budget, in whole percents; above 0 when anything is left.
@@ -153,7 +164,7 @@ pub(super) fn sentence(slo: &Slo, report: &SloReport, default_window: bool) -> S
             format!("{what} took at most {}", print_duration(*threshold))
         }
     };
-    let promised = percent(report.objective);
+    let promised = exact(report.objective);
     let mut text = format!("{} of {good}; {promised} is promised. ", percent(*attained));
     let whose = match (default_window, slo.window) {
         (true, Window::CalendarMonth) => "the month's".to_owned(),
@@ -169,12 +180,13 @@ pub(super) fn sentence(slo: &Slo, report: &SloReport, default_window: bool) -> S
         true => capital(&left),
         false => format!("Taken together, {left}"),
     };
+    let fewest = slo.objective.fewest_attempts() as f64;
     if report.standing == Standing::TooLittleData {
         text += &match covered {
             covered if *covered < super::LEAST_COVERED => {
                 format!(" That is no result yet: only {} of the time is known.", budget(*covered))
             }
-            _ => match report.groups.is_empty() {
+            _ => match report.groups.is_empty() && total.round() < fewest {
                 true => format!(" That is no result: {} attempts are too few.", count(*total)),
                 false => " That is no result yet for all of it.".to_owned(),
             },
@@ -229,6 +241,18 @@ mod tests {
         assert_eq!(budget(1.0), "100 %");
         assert_eq!(budget(0.001), "under 1 %");
         assert_eq!(budget(-0.001), "−1 %");
+    }
+
+    #[test]
+    fn what_is_promised_is_told_to_its_last_digit() {
+        for (text, told) in [("97.25%", "97.25 %"), ("99.9%", "99.9 %"), ("50.0001%", "50.0001 %")]
+        {
+            let objective: Objective = text.parse().expect("an objective");
+            assert_eq!(exact(objective.share()), told);
+            assert_eq!(exact(objective.budget()), exact(1.0 - objective.share()));
+        }
+        assert_eq!(exact(0.123_456_78), percent(0.123_456_78));
+        assert_eq!(exact(1.0), "100 %");
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::rules::{Group, Rule, annotations};
-use crate::slo::{Burn, Detail, Function, GroupKey, Severity, Slo, Window, burns, promql_duration};
+use crate::slo::{
+    Burn, Detail, Function, GroupKey, MOST_INCONCLUSIVE, Severity, Slo, Window, burns,
+    promql_duration,
+};
 
 /// How often the rates are made; what is made of them counts on it.
 const INTERVAL: &str = "1m";
@@ -19,9 +22,8 @@ const BUDGET_INTERVAL: &str = "5m";
 const REPORT_INTERVAL: &str = "1h";
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// The share of attempts that could not tell above which an SLO says too little.
-const INCONCLUSIVE: f64 = 0.2;
+/// What one bad attempt alone comes to at most, as it is counted, and two come to at least.
+const LONE: f64 = 1.5;
 
 /// The groups of all SLOs.
 pub(super) fn groups(slos: &[Slo], runbooks: &str) -> Vec<Group> {
@@ -67,11 +69,6 @@ fn details(slo: &Slo) -> Vec<Rule> {
     Detail::ALL.map(rule).into()
 }
 
-/// `meshprobe:slo_NAME{slo="…"}`.
-fn recorded(slo: &Slo, name: &str) -> String {
-    format!("meshprobe:slo_{name}{{slo=\"{}\"}}", slo.name)
-}
-
 fn record(slo: &Slo, name: impl std::fmt::Display, expr: String) -> Rule {
     let labels = vec![("slo".to_owned(), slo.name.to_string())];
     Rule::Record { record: format!("meshprobe:slo_{name}"), expr, labels }
@@ -79,8 +76,7 @@ fn record(slo: &Slo, name: impl std::fmt::Display, expr: String) -> Rule {
 
 fn rates(slo: &Slo) -> Vec<Rule> {
     let counted = slo.expressions(Function::Rate, "5m", &slo.group_by);
-    let ratio =
-        format!("{} / ({} > 0)", recorded(slo, "bad:rate5m"), recorded(slo, "total:rate5m"));
+    let ratio = format!("{} / ({} > 0)", slo.recorded("bad:rate5m"), slo.recorded("total:rate5m"));
     vec![
         record(slo, "bad:rate5m", counted.bad),
         record(slo, "total:rate5m", counted.total),
@@ -94,11 +90,11 @@ fn sum(slo: &Slo, name: &str, window: Duration) -> String {
     let range = promql_duration(window);
     match window < DAY {
         true => {
-            let rates = recorded(slo, &format!("{name}:rate5m"));
+            let rates = slo.recorded(&format!("{name}:rate5m"));
             format!("sum_over_time({rates}[{range}]) * {INTERVAL_SECONDS}")
         }
         false => {
-            let hourly = recorded(slo, &format!("{name}:increase1h"));
+            let hourly = slo.recorded(&format!("{name}:increase1h"));
             format!("sum_over_time({hourly}[{range}:1h])")
         }
     }
@@ -134,7 +130,7 @@ fn reachable(slo: &Slo) -> Vec<Burn> {
 /// What is spent and left of the budget of the whole window.
 fn window(slo: &Slo) -> Vec<Rule> {
     let count = |name: &str| {
-        let hourly = recorded(slo, &format!("{name}:increase1h"));
+        let hourly = slo.recorded(&format!("{name}:increase1h"));
         match slo.window {
             Window::Rolling(_) => format!("sum_over_time({hourly}[{}:1h])", slo.window),
             Window::CalendarMonth => {
@@ -143,7 +139,7 @@ fn window(slo: &Slo) -> Vec<Rule> {
             }
         }
     };
-    let (bad, total) = (recorded(slo, "bad:window"), recorded(slo, "total:window"));
+    let (bad, total) = (slo.recorded("bad:window"), slo.recorded("total:window"));
     let (budget, fewest) = (slo.objective.budget(), slo.objective.fewest_attempts());
     let mut rules: Vec<Rule> = ["bad", "total", "inconclusive"]
         .map(|name| record(slo, format!("{name}:window"), count(name)))
@@ -181,13 +177,11 @@ fn burning<'a>(
     for burn in burns {
         let [long, short] = [burn.long, burn.short].map(promql_duration);
         let threshold = burn.threshold(slo.objective);
-        let share = |window: &str| recorded(slo, &format!("errors:ratio{window}"));
-        let total = recorded(slo, &format!("total:increase{long}"));
-        let fewest = burn.fewest_attempts(slo.objective);
+        let share = |window: &str| slo.recorded(&format!("errors:ratio{window}"));
+        let total = slo.recorded(&format!("total:increase{long}"));
+        let (share, still) = (share(&long), share(&short));
         conditions.push(format!(
-            "(\n{} > {threshold}\nand {} > {threshold}\nand {total} >= {fewest}\n)",
-            share(&long),
-            share(&short),
+            "(\n{share} > {threshold}\nand {still} > {threshold}\nand {share} * {total} > {LONE}\n)",
         ));
         spent.push(format!("{} times its even rate over {long}", burn.factor));
     }
@@ -232,7 +226,7 @@ fn without_data(slo: &Slo, runbooks: &str) -> Rule {
                        histograms have no bound on its threshold yet.";
     Rule::Alert {
         alert: alert.to_owned(),
-        expr: format!("absent({} > 0)", recorded(slo, "total:rate5m")),
+        expr: format!("absent({} > 0)", slo.recorded("total:rate5m")),
         lasting: "30m".to_owned(),
         labels: labels(slo, "warning"),
         annotations: annotations(alert, &summary, description, runbooks),
@@ -245,10 +239,10 @@ fn unsure(slo: &Slo, runbooks: &str) -> Rule {
     let description = "{{ $value | humanizePercentage }} of its attempts of the last hour could not tell. \
                        They count neither for nor against, and what is left is no fair sample.";
     let (unsure, total) =
-        (recorded(slo, "inconclusive:increase1h"), recorded(slo, "total:increase1h"));
+        (slo.recorded("inconclusive:increase1h"), slo.recorded("total:increase1h"));
     Rule::Alert {
         alert: alert.to_owned(),
-        expr: format!("{unsure} / ({unsure} + {total} > 0) > {INCONCLUSIVE}"),
+        expr: format!("{unsure} / ({unsure} + {total} > 0) > {MOST_INCONCLUSIVE}"),
         lasting: "15m".to_owned(),
         labels: labels(slo, "warning"),
         annotations: annotations(alert, &summary, description, runbooks),

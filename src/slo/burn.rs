@@ -57,11 +57,6 @@ impl Burn {
         self.threshold(objective) < 1.0
     }
 
-    /// From so many attempts in the long window on a single bad one is not above the threshold.
-    pub fn fewest_attempts(&self, objective: Objective) -> u64 {
-        (1.0 / self.threshold(objective)).ceil() as u64
-    }
-
     /// The share of the window's budget that is gone when the alert fires.
     pub fn budget_spent(&self, window: Window) -> f64 {
         self.factor * self.long.as_secs_f64() / (f64::from(window.days()) * DAY as f64)

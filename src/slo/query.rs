@@ -35,11 +35,11 @@ pub struct Expressions {
 }
 
 impl Slo {
-    /// What counts over `range` (a PromQL duration, maybe with an offset behind its bracket's end,
-    /// e.g. `5m`), with one series for each combination of `by`: its own `group_by`, or others.
+    /// What counts over `range` (a PromQL duration, e.g. `5m`), with one series for each combination of `by`: its own `group_by`, or others.
     ///
     /// A path whose histogram lacks the threshold's bound, because its agent has not yet got it, is
-    /// in none of the three rather than counted as slow.
+    /// neither bad nor in the total rather than counted as slow; so is one whose bound came within
+    /// `range`, and which was there before: what it counted then is not known to be fast.
     pub fn expressions(&self, function: Function, range: &str, by: &[GroupKey]) -> Expressions {
         let counted = |metric: &str, more: &[String]| {
             let series = self.series(metric, more, by);
@@ -64,12 +64,17 @@ impl Slo {
                     let mut more = vec![le];
                     more.extend(latency.phase.map(|phase| matcher("phase", phase.as_str())));
                     more.extend(connection(latency));
-                    counted(&metric, &more)
+                    let then = format!("{} offset {range}", self.series(&metric, &more, by));
+                    [counted(&metric, &more), then]
                 };
-                let (fast, all) = (bucket(bound(latency)), bucket("le=\"+Inf\"".to_owned()));
                 // Both spellings of a whole bound: a newer Prometheus goes on with the other one.
                 let whole = latency.seconds().fract() == 0.0;
-                let fast = if whole { format!("sum without (le) ({fast})") } else { fast };
+                let [fast, fast_then] = bucket(bound(latency))
+                    .map(|it| if whole { format!("sum without (le) ({it})") } else { it });
+                let [all, all_then] = bucket("le=\"+Inf\"".to_owned());
+                // What went on before its bound did began to count earlier than the fast ones did.
+                let unbound = format!("({all_then} unless ignoring (le) {fast_then})");
+                let all = format!("({all} unless ignoring (le) {unbound})");
                 let slow = format!("{all} - ignoring (le) {fast}");
                 Expressions {
                     bad: format!("clamp_min({}, 0)", sum(&slow)),

@@ -32,17 +32,23 @@ impl Selectors {
         node: &str,
         zone: Option<&str>,
     ) -> bool {
-        let one_of = |patterns: &[Pattern], text: Option<&str>| {
-            let matching = |text| patterns.iter().any(|pattern| pattern.matches(text));
-            patterns.is_empty() || text.is_some_and(matching)
-        };
         (self.probe.is_empty() || self.probe.contains(&probe))
-            && (self.vantage.is_empty() || vantage.is_some_and(|it| self.vantage.contains(&it)))
             && one_of(&self.target, Some(target))
+            && one_of(&self.namespace, namespace_of(target))
+            && self.matches_source(vantage, node, zone)
+    }
+
+    /// Whether attempts of an agent there can be meant; `None` is what is not known.
+    pub fn matches_source(&self, vantage: Option<Vantage>, node: &str, zone: Option<&str>) -> bool {
+        (self.vantage.is_empty() || vantage.is_some_and(|it| self.vantage.contains(&it)))
             && one_of(&self.node, Some(node))
             && one_of(&self.zone, zone)
-            && one_of(&self.namespace, namespace_of(target))
     }
+}
+
+fn one_of(patterns: &[Pattern], text: Option<&str>) -> bool {
+    let matching = |text| patterns.iter().any(|pattern| pattern.matches(text));
+    patterns.is_empty() || text.is_some_and(matching)
 }
 
 /// First parts of names of targets that are followed by a namespace.

@@ -37,6 +37,8 @@ fn a_prometheus_is_read_from_when_it_is_chosen_and_known() {
     assert!(told("source: prometheus").contains("prometheus.url"));
     assert!(told("source: thanos").contains("agents or prometheus"));
     assert!(told("prometheus: {}").contains("has no `url`"));
+    let secret = told("prometheus: { url: 'http://admin:hunter2@prometheus:9090' }");
+    assert!(secret.contains("<secret>") && !secret.contains("hunter2"), "{secret}");
     for url in ["https://a", "prometheus:9090", "http://u:p@a", "http://a/?b=c", "''"] {
         assert!(
             told(&format!("prometheus: {{ url: {url:?} }}")).contains("prometheus.url"),
@@ -53,6 +55,10 @@ fn a_prometheus_is_read_from_when_it_is_chosen_and_known() {
     assert_eq!(config.source, EvidenceSource::Agents);
     let none = choose("prometheus").expect("good").apply(&mut ControllerConfig::default());
     assert!(none.expect_err("no URL").to_string().contains("no URL is configured"));
+    // What cannot be read is shown to whoever typed it: a password is refused later.
+    let secret = choose("prometheus=http://admin:hunter2@prometheus:9090").expect("not shown");
+    let told = secret.apply(&mut config).expect_err("it names a user").to_string();
+    assert!(told.contains("<secret>") && !told.contains("hunter2"), "{told}");
     for text in ["", "thanos", "agents=http://a", "prometheus=https://a", "prometheus="] {
         assert!(choose(text).is_err(), "{text}");
     }

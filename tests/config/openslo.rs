@@ -110,6 +110,27 @@ fn what_does_not_fit_is_told_at_its_place() {
     let job = PEERS.replace("vantage=\"ambient\"", "job=\"meshprobe\"");
     let told = import_openslo(&job).expect_err("no selector")[0].to_string();
     assert!(told.contains("the matcher job=\"meshprobe\", which no selector can say"), "{told}");
+    for (from, to, said) in [
+        (
+            "phase=\"tls\"",
+            "phase=\"bogus\"",
+            "has no known phase: \"bogus\"; write one of resolve, ",
+        ),
+        (
+            "connection=\"cold\"",
+            "connection=\"kept\"",
+            "has no known connection: \"kept\"; write one of cold, warm",
+        ),
+    ] {
+        let told =
+            import_openslo(&PEERS.replace(from, to)).expect_err("no such word")[0].to_string();
+        assert!(told.contains(said), "{told}");
+    }
+    // A word that is not the same in both, and is one of ours.
+    let (good, total) = PEERS.rsplit_once("connection=\"cold\"").expect("it is there");
+    let told = import_openslo(&format!("{good}connection=\"warm\"{total}"));
+    let told = told.expect_err("two selections")[0].to_string();
+    assert!(told.contains("selects other attempts than good"), "{told}");
     let code =
         PEERS.replace("sum(rate(meshprobe_attempts_total", "max(rate(meshprobe_attempts_total");
     let told = import_openslo(&code).expect_err("no sum")[0].to_string();

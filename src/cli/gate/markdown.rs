@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use crate::cli::gate::table::{mark, print_command};
 use crate::cli::render::inert;
 use crate::gate::Report;
+use crate::markdown;
 use crate::observation::rfc3339;
 
 pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -36,16 +37,10 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n{}", cell(&commands.limit))
 }
 
-/// Text of others in a cell: it neither ends the cell nor starts markup.
+/// Text of others in a cell: it neither ends the cell nor starts markup, and control characters are
+/// shown.
 fn cell(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in inert(text).chars() {
-        if "\\`*_{}[]<>|#".contains(c) {
-            shown.push('\\');
-        }
-        shown.push(c);
-    }
-    shown
+    markdown::inert(&inert(text))
 }
 
 #[cfg(test)]
@@ -54,6 +49,6 @@ mod tests {
 
     #[test]
     fn names_of_others_make_no_markup() {
-        assert_eq!(cell("a|b `c` <d>\n"), r"a\|b \`c\` \<d\>\\n");
+        assert_eq!(cell("a|b `c` <d>\n"), r"a\|b \`c\` &lt;d&gt;\\n");
     }
 }

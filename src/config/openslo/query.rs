@@ -72,26 +72,46 @@ fn latency(
         good.unvalued("has no threshold", "write le=\"0.25\": whole milliseconds, up to an hour");
         return None;
     };
+    // What is not the same in both stays where it is, and is told as another selection.
     let mut word = |label: &str| match by.get(label).map(Vec::as_slice) {
-        Some([(op, value)]) if op == "=" => {
+        Some([(op, value)]) if op == "=" && total_by.get(label) == by.get(label) => {
             let value = value.clone();
             by.remove(label);
-            total_by
-                .remove(label)
-                .filter(|other| other[..] == [("=".to_owned(), value.clone())])?;
+            total_by.remove(label);
             Some(value)
         }
         _ => None,
     };
     let (phase, connection) = (word("phase"), word("connection"));
-    let phase = phase.and_then(|text| Phase::ALL.into_iter().find(|it| it.as_str() == text));
-    let connection = connection.and_then(|text| CONNECTIONS.into_iter().find(|it| it.0 == text));
+    let phase = match phase {
+        Some(text) => Some(known(good, "phase", &text, Phase::ALL.map(|it| (it.as_str(), it)))?),
+        None => None,
+    };
+    let connection = match connection {
+        Some(text) => Some(known(good, "connection", &text, CONNECTIONS)?),
+        None => None,
+    };
     if (stem == PHASE) != phase.is_some() {
         good.unvalued("does not name one phase", "write phase=\"tls\" in both queries");
         return None;
     }
     let threshold = Duration::from_millis(millis.round() as u64);
-    Some(Sli::Latency(Latency { threshold, phase, connection: connection.map(|it| it.1) }))
+    Some(Sli::Latency(Latency { threshold, phase, connection }))
+}
+
+/// What `text` is the word for.
+fn known<T: Copy, const N: usize>(
+    field: &Field<'_>,
+    label: &str,
+    text: &str,
+    words: [(&str, T); N],
+) -> Option<T> {
+    let found = words.iter().find(|(word, _)| *word == text).map(|(_, known)| *known);
+    if found.is_none() {
+        let words = words.map(|(word, _)| word).join(", ");
+        field.unvalued(format!("has no known {label}: {text:?}"), format!("write one of {words}"));
+    }
+    found
 }
 
 /// Metric and matchers of a query.

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use time::OffsetDateTime;
 
 use crate::report::model::{Period, Place, SloReport};
-use crate::report::words::{budget, count, length, percent, period, seconds};
+use crate::report::words::{budget, count, exact, length, percent, period, seconds};
 
 /// Width and height of a wide plot, and the room for its labels.
 const WIDTH: f64 = 960.0;
@@ -160,7 +160,7 @@ pub(super) fn nodes(slo: &SloReport) -> Markup {
             }
             text x=(cut(x(share(place)) + 5.0)) y=(cut(y + 14.0)) { (percent(share(place))) }
         }
-        text x=(cut(x(allowed))) y=(cut(bottom + 16.0)) text-anchor="middle" { "allowed " (percent(allowed)) }
+        text x=(cut(x(allowed))) y=(cut(bottom + 16.0)) text-anchor="middle" { "allowed " (exact(allowed)) }
     };
     let more = match slo.nodes.len() - shown.len() {
         0 => String::new(),

@@ -14,12 +14,12 @@ const SLOS: &str = "slos:
 - { name: quick, objective: 90%, window: 1d, sli: { latency: { threshold: 100ms } } }
 ";
 
-/// 30 hours of two nodes, scraped every 30 s: two attempts a second, of which n1 fails one of a
+/// 40 hours of two nodes, scraped every 30 s: two attempts a second, of which n1 fails one of a
 /// thousand; 95 % of the successful ones take up to 0.1 s. The agent of n1 restarted 10 hours ago,
 /// and of n2 nothing was scraped for two hours, 16 hours ago.
 fn counters(end: i64) -> Samples {
     let mut samples = Samples::default();
-    let (begin, restart) = (end - 30 * HOUR, end - 10 * HOUR);
+    let (begin, restart) = (end - 40 * HOUR, end - 10 * HOUR);
     let gap = end - 16 * HOUR..end - 14 * HOUR;
     for (node, share) in [("n1", 0.001), ("n2", 0.0)] {
         for at in (begin..=end).step_by(30) {
@@ -105,7 +105,7 @@ async fn what_the_rules_record_of_them_comes_to_the_same() {
     let slos = promised(SLOS, &Default::default()).expect("a good configuration");
     let parts = Parts { slos: true, records: false, alerts: false };
     let file = rules(&slos, RUNBOOKS, parts).to_file();
-    past.evaluate(&file, (end - 30 * HOUR, end), 2).await;
+    past.evaluate(&file, (end - 40 * HOUR, end), 2).await;
     let serving = past.serve(&[]).await;
     let flags = ["--to", &stamp(end), "-o", "json"];
     let told = report(serving.address, SLOS, &flags).await;
