@@ -35,7 +35,8 @@ pub struct Expressions {
 }
 
 impl Slo {
-    /// What counts over `range` (a PromQL duration, e.g. `5m`), with one series for each combination of `by`: its own `group_by`, or others.
+    /// What counts over `range` (a PromQL duration, e.g. `5m`), with one series for each combination
+    /// of `by`: its own `group_by`, or others.
     ///
     /// A path whose histogram lacks the threshold's bound, because its agent has not yet got it, is
     /// neither bad nor in the total rather than counted as slow; so is one whose bound came within
