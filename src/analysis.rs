@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::detection::{Alarm, Detector, FORGOTTEN, Symptom};
@@ -39,6 +40,20 @@ impl Pace {
         // Often enough that what is said every time is no end of an incident.
         every: Duration::from_secs(15),
     };
+}
+
+/// What is wrong, and what was.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Diagnoses {
+    /// What is broken now.
+    #[serde(flatten)]
+    pub report: Report,
+    /// Incidents that are open, the oldest first.
+    #[serde(default)]
+    pub open: Vec<Incident>,
+    /// The last incidents that are over, the newest first.
+    #[serde(default)]
+    pub closed: Vec<Incident>,
 }
 
 /// Faults whose first signs are further apart than this are looked at as of different times.
@@ -207,6 +222,11 @@ impl Analyst {
     /// The last incidents that are over, the newest first.
     pub fn closed(&self) -> Vec<Incident> {
         self.incidents.closed().cloned().collect()
+    }
+
+    /// `report`, the last one, with incidents.
+    pub fn diagnoses(&self, report: Report) -> Diagnoses {
+        Diagnoses { report, open: self.open(), closed: self.closed() }
     }
 
     /// Whether the agent of that component was not heard lately.

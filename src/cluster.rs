@@ -153,7 +153,7 @@ pub struct Agent {
 }
 
 /// One port of a Service that is to be called.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Service {
     /// Its namespace.
     pub namespace: String,
@@ -171,6 +171,8 @@ pub struct Service {
     pub waypoint: Option<String>,
     /// The ready pods of that waypoint, by name; empty when they are not known.
     pub waypoint_pods: Vec<Pod>,
+    /// `metadata.uid`.
+    pub uid: Option<String>,
 }
 
 /// A pod behind a Service.
@@ -189,6 +191,8 @@ pub struct ControlPlane {
     pub service: Option<SocketAddr>,
     /// Its ready replicas by pod name.
     pub replicas: BTreeMap<String, SocketAddr>,
+    /// `metadata.uid` of the Service.
+    pub uid: Option<String>,
 }
 
 /// How far a DaemonSet got.
@@ -225,6 +229,14 @@ pub struct ObjectRef {
     pub name: String,
     /// `metadata.uid`, when the object exists.
     pub uid: Option<String>,
+}
+
+impl ObjectRef {
+    /// An object by its names.
+    pub fn new(kind: &str, namespace: &str, name: &str, uid: Option<String>) -> Self {
+        let [kind, namespace, name] = [kind, namespace, name].map(str::to_owned);
+        Self { kind, namespace, name, uid }
+    }
 }
 
 /// What can be wrong with what a user asked for.

@@ -120,8 +120,8 @@ impl Controller {
             planner::planner(following.snapshots.clone(), fleet, Arc::clone(&roster));
         tasks.spawn(planner.run(stop.clone()));
         let announcements = announce::Announcements::new(announce::Places {
-            coredns: config.coredns.namespace.clone(),
-            istio: config.istio.namespace.clone(),
+            coredns: (config.coredns.namespace.clone(), config.coredns.name.clone()),
+            istiod: (config.istio.namespace.clone(), config.istio.service.clone()),
         });
         let told = (following.snapshots.clone(), announcements.told());
         let (leads, events) = announce(config, client, told, &tasks, &stop);

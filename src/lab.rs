@@ -151,7 +151,7 @@ pub async fn run(
     let mut diagnosing = Diagnosing::new(options.nodes, mesh.layout());
     let mut board =
         Board::new(mesh.cells(), options.faults.clone(), mesh.layout(), mesh.longest_attempt());
-    let seen = gate::Seen::default();
+    let seen = gate::Seen::new();
     let mut seen = Seen { board: &mut board, diagnosing: &mut diagnosing, seen, asked };
     let ended = watch(&options, &mesh, &stop, &mut events, &mut seen, &mut screen, out).await;
     let (named, diagnosed) = diagnosing.end();
@@ -217,7 +217,7 @@ fn answer(
     // Who asked may be gone.
     match question {
         Question::Diagnoses(to) => {
-            let _ = to.send(json(serde_json::to_string(diagnosing.report())));
+            let _ = to.send(json(serde_json::to_string(&diagnosing.diagnoses())));
         }
         Question::Flows(to) => {
             let _ = to.send(json(serde_json::to_string(&mesh.flows())));
@@ -261,6 +261,7 @@ async fn watch(
     let mut end = options.duration;
     let mut settled = options.settle.is_none();
     let mut there: Vec<Fault> = Vec::new();
+    seen.observe(mesh, &there);
     loop {
         let until = |at: Option<Duration>| async move {
             match at {
@@ -275,6 +276,7 @@ async fn watch(
             () = until(moments.peek().copied()) => {
                 let at = moments.next().expect("it was awaited");
                 there = options.faults.iter().filter(|fault| is_there(fault, at)).copied().collect();
+                seen.observe(mesh, &there);
                 mesh.break_with(&there).await?;
                 screen.announce(at, &there, out)?;
             }

@@ -1,5 +1,5 @@
 //! Is STRICT safe in the lab? Not while the tunnel daemon calls in plaintext, and for no other
-//! reason; asked with the command that an operator uses.
+//! reason. And once it was applied, is it to be kept? Asked with the command that an operator uses.
 #![cfg(feature = "lab")]
 
 #[path = "lab_gate/process.rs"]
@@ -69,4 +69,41 @@ fn once_that_caller_is_enrolled_the_lab_is_ready() {
     let (code, report) = gate(&lab(&["--enrol-ingress"]));
     assert_eq!(unmet(&report), [""; 0], "{report:#}");
     assert_eq!((code, &report["result"]), (Some(0), &Value::from("ready")), "{report:#}");
+}
+
+/// What `gate strict --watch` said, line by line, of a lab to which STRICT is applied.
+fn watched(flags: &[&str], lasting: &str) -> (Option<i32>, Vec<Value>) {
+    let lab = lab(&[&["--time-scale", "10", "--fault", "strict/default@30s"], flags].concat());
+    let output = Command::new(env!("CARGO_BIN_EXE_meshprobe"))
+        .args(["gate", "strict", "-n", "default", "-o", "json", "--watch", "--for", lasting])
+        .args(["--server", &lab.url])
+        .output()
+        .expect("the binary");
+    let told = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines = told.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    (output.status.code(), lines.collect())
+}
+
+#[test]
+fn strict_that_cuts_a_caller_off_is_to_be_taken_back() {
+    let (code, told) = watched(&[], "150s");
+    let last = told.last().expect("it said something");
+    let change = &last["change"];
+    assert_eq!((code, &change["recommendation"]), (Some(2), &Value::from("revert")), "{last:#}");
+    let evidence = change["evidence"].to_string();
+    assert!(
+        evidence.contains("ingress/cloudflared to default/mirai-frontend denied"),
+        "{evidence}"
+    );
+    let command = "kubectl -n default delete peerauthentications.security.istio.io default";
+    assert_eq!(change["revert"], command, "{change:#}");
+}
+
+#[test]
+fn strict_that_harms_nobody_is_kept() {
+    let (code, told) = watched(&["--enrol-ingress"], "65s");
+    let last = told.last().expect("it said something");
+    let advice = |line: &Value| line["change"]["recommendation"].clone();
+    assert_eq!((code, advice(last)), (Some(0), Value::from("keep")), "{last:#}");
+    assert!(told.iter().all(|line| advice(line) != "revert"), "{told:#?}");
 }

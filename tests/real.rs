@@ -1,4 +1,4 @@
-//! The same probes against servers that others wrote: CoreDNS, Envoy, nginx, Prometheus; reports
+//! The same probes against servers that others wrote: CoreDNS, Envoy, nginx, Prometheus; alerts and reports
 //! from a Prometheus; and the page in Chromium.
 //!
 //! Needs the tools that `make tools` installs, so only `make test` and `cargo test --test real`

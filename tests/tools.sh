@@ -83,7 +83,7 @@ install_packages() {
     if [ -d /run/systemd/system ]; then
         for package in "${packages[@]}"; do
             case $package in
-            nginx | prometheus) as_root systemctl disable --now --quiet "$package" ;;
+            nginx | prometheus*) as_root systemctl disable --now --quiet "$package" ;;
             esac
         done
     fi
@@ -227,6 +227,7 @@ cluster)
 esac
 want nginx nginx "a real web server to probe"
 want prometheus prometheus "scrapes the agent in tests, and promtool checks its metrics"
+want prometheus-alertmanager prometheus-alertmanager "tells of what fires"
 want iproute2 ip "network namespaces for what only the kernel can produce"
 want iptables iptables "capture rules of ambient pods, in those namespaces"
 want util-linux unshare "makes those network namespaces"
@@ -244,8 +245,8 @@ install_packages
 install_envoy
 install_coredns
 install_axe
-for program in nginx prometheus promtool chromium; do
+for program in nginx prometheus promtool prometheus-alertmanager chromium; do
     command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] ||
         fail "$program is still missing after its package was installed"
 done
-say "ready: $(cd "$tools/stamps" && echo *), nginx, prometheus, chromium"
+say "ready: $(cd "$tools/stamps" && echo *), nginx, prometheus, prometheus-alertmanager, chromium"

@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use time::OffsetDateTime;
 
+use crate::analysis::Diagnoses;
 use crate::cli::flags::{DiagnoseFlags, DiagnoseOutput};
 use crate::cli::{Exit, World, ask, render, runtime};
-use crate::controller::analyse::Diagnoses;
 use crate::diagnosis::{Diagnosis, Evidence, Line, Report, Topology, lines};
 use crate::expectation::Verdict;
 use crate::observation::rfc3339;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use anyhow::Context;
 use time::OffsetDateTime;
 
+use crate::analysis::Diagnoses;
 use crate::cli::flags::{ReportCommand, ReportOutput, SloReportFlags};
 use crate::cli::words::Comparison;
 use crate::cli::{Exit, World, ask, render, rules};
-use crate::controller::analyse::Diagnoses;
 use crate::controller::slo;
 use crate::net::Resolver;
 use crate::promql::{Credentials, Prometheus, Unanswered};

@@ -6,37 +6,22 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::analysis::{Analyst, Conclusion, Pace};
+use crate::analysis::{Analyst, Conclusion, Diagnoses, Pace};
 use crate::cluster::{Cluster, ControlPlane, Enrolment};
 use crate::controller::Shared;
 use crate::controller::roster::Seat;
-use crate::diagnosis::{Agent, Endpoint, Node, Pod, Report, Service, Topology, diagnose};
+use crate::diagnosis::{Agent, Endpoint, Node, Pod, Service, Topology, diagnose};
 use crate::discovery::Snapshot;
-use crate::incident::{Change, Incident};
+use crate::incident::Change;
 use crate::observation::Observation;
 
 /// How much longer than it takes to conclude the time between two conclusions is at least: in a
 /// large fleet it must not become the controller's main work.
 const REST: u32 = 4;
-
-/// What is wrong, and what was.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Diagnoses {
-    /// What is broken now.
-    #[serde(flatten)]
-    pub report: Report,
-    /// Incidents that are open, the oldest first.
-    #[serde(default)]
-    pub open: Vec<Incident>,
-    /// The last incidents that are over, the newest first.
-    #[serde(default)]
-    pub closed: Vec<Incident>,
-}
 
 /// The analyst of a controller, and what it concluded last.
 #[derive(Debug)]
@@ -81,11 +66,7 @@ impl Analysis {
         let report = diagnose(topology, &sight.present, now);
         let mut analyst = analyst();
         let conclusion = analyst.settle(&sight, topology, report, now);
-        let latest = Diagnoses {
-            report: conclusion.report.clone(),
-            open: analyst.open(),
-            closed: analyst.closed(),
-        };
+        let latest = analyst.diagnoses(conclusion.report.clone());
         *self.latest.lock().expect("no panic while held") = (Some(now), Arc::new(latest));
         conclusion
     }

@@ -19,13 +19,13 @@ const MOST: usize = 200;
 /// The longest message of an Event, characters.
 const LONGEST: usize = 512;
 
-/// The namespaces of the control plane.
+/// The Services of the control plane: namespace and name.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
     /// CoreDNS's.
-    pub(super) coredns: String,
+    pub(super) coredns: (String, String),
     /// istiod's.
-    pub(super) istio: String,
+    pub(super) istiod: (String, String),
 }
 
 /// What is announced.
@@ -94,37 +94,52 @@ fn finding(change: &Change, cluster: &Cluster, places: &Places) -> Finding {
     Finding { object: object(component, cluster, places), reason, message }
 }
 
-/// The object of the API that `component` is nearest to: a Node, a Namespace, or nothing that
-/// exists, and then it is told on the controller's own pod.
+/// The object of the API that `component` is nearest to: a Node, a Service, its Namespace where it
+/// is not known, or nothing that exists, and then it is told on the controller's own pod.
 fn object(component: &str, cluster: &Cluster, places: &Places) -> ObjectRef {
     let parts: Vec<&str> = component.split('/').collect();
-    let known = |name: &str| cluster.nodes.get_key_value(name).map(|(name, _)| name.as_str());
-    let (node, namespace) = match parts[..] {
-        ["coredns", ..] => (None, Some(places.coredns.as_str())),
-        ["istiod", ..] => (None, Some(places.istio.as_str())),
+    let node = |name: &str| cluster.nodes.contains_key(name).then(|| of_node(name));
+    let found = match parts[..] {
+        ["coredns", ..] => Some(of_service(&places.coredns, cluster.coredns.uid.as_ref(), cluster)),
+        ["istiod", ..] => Some(of_service(&places.istiod, cluster.istiod.uid.as_ref(), cluster)),
         // What agents are to each other, and no namespace of the cluster.
-        ["workload" | "policy", "meshprobe", target] => {
-            (target.strip_prefix("peer-").and_then(known), None)
+        ["workload" | "policy", "meshprobe", target] => target.strip_prefix("peer-").and_then(node),
+        ["workload" | "policy", namespace, name] => {
+            let mut services = cluster.services.iter();
+            let service = services.find(|it| it.namespace == namespace && it.name == name);
+            let uid = service.and_then(|it| it.uid.as_ref());
+            Some(of_service(&(namespace.to_owned(), name.to_owned()), uid, cluster))
         }
-        ["workload" | "policy", namespace, _] => (None, Some(namespace)),
         ["zone", zone, _] => {
             let mut nodes = cluster.nodes.iter();
             let first = nodes.find(|(_, node)| node.zone.as_deref() == Some(zone));
-            (first.map(|(name, _)| name.as_str()), None)
+            first.map(|(name, _)| of_node(name))
         }
-        [_, name, ..] => (known(name), None),
-        _ => (None, None),
+        [_, name, ..] => node(name),
+        _ => None,
     };
-    let (kind, name, uid) = match (node, namespace) {
-        // The kubelet's own Events carry the name as uid; `kubectl describe node` looks for it.
-        (Some(node), _) => ("Node", node, Some(node.to_owned())),
-        (None, Some(namespace)) => {
+    found.unwrap_or_else(|| ObjectRef::new("Cluster", "", component, None))
+}
+
+fn of_node(name: &str) -> ObjectRef {
+    // The kubelet's own Events carry the name as uid; `kubectl describe node` looks for it.
+    ObjectRef::new("Node", "", name, Some(name.to_owned()))
+}
+
+/// The Service of that namespace and name. An Event of an object whose uid is not known is not
+/// shown with it: then it is told on the Namespace.
+fn of_service(
+    (namespace, name): &(String, String),
+    uid: Option<&String>,
+    cluster: &Cluster,
+) -> ObjectRef {
+    match uid {
+        Some(uid) => ObjectRef::new("Service", namespace, name, Some(uid.clone())),
+        None => {
             let uid = cluster.namespaces.get(namespace).and_then(|it| it.uid.clone());
-            ("Namespace", namespace, uid)
+            ObjectRef::new("Namespace", "", namespace, uid)
         }
-        (None, None) => ("Cluster", component, None),
-    };
-    ObjectRef { kind: kind.to_owned(), namespace: String::new(), name: name.to_owned(), uid }
+    }
 }
 
 #[cfg(test)]
@@ -144,7 +159,11 @@ mod tests {
     }
 
     fn places() -> Places {
-        Places { coredns: "kube-system".to_owned(), istio: "istio-system".to_owned() }
+        let place = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
+        Places {
+            coredns: place("kube-system", "kube-dns"),
+            istiod: place("istio-system", "istiod"),
+        }
     }
 
     fn incident(confidence: f64) -> Incident {
@@ -179,6 +198,31 @@ mod tests {
         assert_eq!(of("policy/default/web"), told("Namespace", "default", true));
         assert_eq!(of("coredns/coredns-a"), told("Namespace", "kube-system", false));
         assert_eq!(of("istiod"), told("Namespace", "istio-system", false));
+    }
+
+    #[test]
+    fn incidents_of_services_that_are_known_are_told_on_them() {
+        let mut cluster = cluster();
+        cluster.coredns.uid = Some("c".to_owned());
+        cluster.istiod.uid = Some("i".to_owned());
+        cluster.services.push(cluster::Service {
+            namespace: "default".to_owned(),
+            name: "web".to_owned(),
+            uid: Some("w".to_owned()),
+            ..cluster::Service::default()
+        });
+        for (component, namespace, name, uid) in [
+            ("coredns/coredns-a", "kube-system", "kube-dns", "c"),
+            ("coredns", "kube-system", "kube-dns", "c"),
+            ("istiod", "istio-system", "istiod", "i"),
+            ("workload/default/web", "default", "web", "w"),
+            ("policy/default/web", "default", "web", "w"),
+        ] {
+            let told = object(component, &cluster, &places());
+            assert_eq!(told, ObjectRef::new("Service", namespace, name, Some(uid.to_owned())));
+        }
+        let other = object("workload/default/api", &cluster, &places());
+        assert_eq!((other.kind.as_str(), other.name.as_str()), ("Namespace", "default"));
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::cluster::{
-    Agent, Cluster, Endpoint, Finding, FindingReason, Labels, NamespacePods, Pod, Service, Webhook,
+    Agent, Cluster, Endpoint, Finding, FindingReason, Labels, NamespacePods, ObjectRef, Pod,
+    Service, Webhook,
 };
-use crate::discovery::choose::{Chosen, ChosenPort, choose, reference};
+use crate::discovery::choose::{Chosen, ChosenPort, choose};
 use crate::discovery::endpoints;
 use crate::discovery::enrolment::{self, GATEWAY_NAME, USE_WAYPOINT, USE_WAYPOINT_NAMESPACE};
 use crate::discovery::labels;
@@ -136,6 +137,7 @@ fn services(
             endpoints,
             waypoint: waypoint.map(|(_, name)| name),
             waypoint_pods: pods.unwrap_or_default(),
+            uid: chosen.object.uid,
             namespace,
             name,
         });
@@ -238,7 +240,7 @@ fn forbidden(seen: &Seen, settings: &Settings, findings: &mut Vec<Finding>) {
             "the controller may not list and watch {} in {place}: grant the verbs list and watch to its ServiceAccount",
             name.resource
         );
-        let object = reference(name.resource, namespace, "", None);
+        let object = ObjectRef::new(name.resource, namespace, "", None);
         findings.push(finding(object, FindingReason::Forbidden, &message));
     }
 }
@@ -251,7 +253,7 @@ fn bounded(mut findings: Vec<Finding>, limit: usize) -> Vec<Finding> {
         let more = findings.len() - limit;
         findings.truncate(limit);
         let message = format!("{more} more findings are not told: mend these first");
-        findings.push(finding(reference("", "", "", None), FindingReason::TooMany, &message));
+        findings.push(finding(ObjectRef::new("", "", "", None), FindingReason::TooMany, &message));
     }
     findings
 }

@@ -64,7 +64,7 @@ pub(super) fn choose(seen: &Seen, settings: &Settings) -> Chosen {
     absent(seen, settings, &mut chosen.findings);
     let services = seen.services.values().flat_map(|watched| watched.objects());
     for ((namespace, name), service) in services {
-        let object = reference("Service", namespace, name, service.uid.clone());
+        let object = ObjectRef::new("Service", namespace, name, service.uid.clone());
         for mistake in &service.mistakes {
             let message = format!("Service {namespace}/{name}: {mistake}");
             chosen.findings.push(finding(object.clone(), FindingReason::BadAnnotation, &message));
@@ -89,7 +89,7 @@ fn absent(seen: &Seen, settings: &Settings, findings: &mut Vec<Finding>) {
                 selection.origin,
                 quoted(&format!("{namespace}/{name}")),
             );
-            let object = reference("Service", namespace, name, None);
+            let object = ObjectRef::new("Service", namespace, name, None);
             findings.push(finding(object, FindingReason::ServiceNotFound, &message));
         }
     }
@@ -270,9 +270,4 @@ fn bound(chosen: &mut Chosen, settings: &Settings) {
         );
         chosen.findings.push(finding(object, FindingReason::TooMany, &message));
     }
-}
-
-/// An object by its names.
-pub(super) fn reference(kind: &str, namespace: &str, name: &str, uid: Option<String>) -> ObjectRef {
-    ObjectRef { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned(), uid }
 }

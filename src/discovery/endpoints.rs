@@ -96,6 +96,7 @@ pub(super) fn control_plane(front: &Front, port: u16) -> ControlPlane {
             .and_then(|service| service.cluster_ip)
             .map(|address| SocketAddr::new(address, port)),
         replicas,
+        uid: service.and_then(|service| service.uid.clone()),
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use crate::cluster::{Finding, FindingReason, Labels, ObjectRef};
 use crate::discovery::assemble::VANTAGE;
-use crate::discovery::choose::reference;
 use crate::discovery::enrolment::DATAPLANE_MODE;
 use crate::discovery::reduce::PodSeen;
 use crate::discovery::seen::Seen;
@@ -31,7 +30,7 @@ pub(super) fn unknown(
     for name in called.iter().chain([&settings.ambient_namespace, &settings.plain_namespace]) {
         let Some(namespace) = seen.namespaces.find("", name) else { continue };
         if let Some(value) = bad_mode(&namespace.labels) {
-            let object = reference("Namespace", "", name, namespace.uid.clone());
+            let object = ObjectRef::new("Namespace", "", name, namespace.uid.clone());
             findings.push(bad(object, DATAPLANE_MODE, value, mode));
         }
     }
@@ -48,7 +47,7 @@ fn bad_mode(labels: &Labels) -> Option<&String> {
 }
 
 fn of_pod(pod: &PodSeen) -> ObjectRef {
-    reference("Pod", &pod.pod.namespace, &pod.pod.name, pod.uid.clone())
+    ObjectRef::new("Pod", &pod.pod.namespace, &pod.pod.name, pod.uid.clone())
 }
 
 fn bad(object: ObjectRef, label: &str, value: &str, why: &str) -> Finding {

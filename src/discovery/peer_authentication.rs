@@ -6,8 +6,7 @@ use kube::core::DynamicObject;
 use serde::Deserialize;
 
 use crate::cluster::mtls::{Mode, PeerAuthentication};
-use crate::cluster::{Finding, FindingReason, Labels};
-use crate::discovery::choose::reference;
+use crate::cluster::{Finding, FindingReason, Labels, ObjectRef};
 use crate::discovery::reduce::key;
 use crate::discovery::text::{finding, quoted};
 
@@ -43,7 +42,7 @@ pub fn peer_authentication(object: DynamicObject) -> Result<PeerAuthentication, 
         let message = format!(
             "PeerAuthentication {namespace}/{name} is not understood and is left out: {what}"
         );
-        let object = reference("PeerAuthentication", &namespace, &name, metadata.uid.clone());
+        let object = ObjectRef::new("PeerAuthentication", &namespace, &name, metadata.uid.clone());
         Box::new(finding(object, FindingReason::BadObject, &message))
     })
 }

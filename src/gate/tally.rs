@@ -153,7 +153,9 @@ impl Tally {
         self.counted.insert(agent.to_owned(), until);
     }
 
-    fn count(&mut self, observation: &Observation) {
+    /// Counts what will not be told again: every agent's windows come by [`Self::take`], which sees
+    /// to that.
+    pub fn count(&mut self, observation: &Observation) {
         let Some((check, namespace)) = Check::of(observation) else { return };
         if !counts(observation) || observation.verdicts.total() == 0 {
             return;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::analysis::{Analyst, Pace};
+use crate::analysis::{Analyst, Diagnoses, Pace};
 use crate::attempt::Attempt;
 use crate::diagnosis::{Report, Topology};
 use crate::incident::{Change, Incident};
@@ -84,6 +84,11 @@ impl Diagnosing {
     /// What is broken now.
     pub(super) fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// The same, and what was.
+    pub(super) fn diagnoses(&self) -> Diagnoses {
+        self.analyst.diagnoses(self.report.clone())
     }
 
     /// The same, and when it was concluded; `None` before the first time.

@@ -13,6 +13,7 @@ use crate::cluster::{
     NamespacePods, Node, Redirection,
 };
 use crate::gate::answer::Ask;
+use crate::gate::change::History;
 use crate::gate::tally::Tally;
 use crate::gate::{self, Evidence, Report, Settings, Standing};
 use crate::lab::cell::{Cell, From};
@@ -39,12 +40,20 @@ const LAST: usize = 3;
 pub(super) const SETTINGS: Settings =
     Settings { objective: 0.8, confidence: 0.95, quiet: Duration::from_secs(5) };
 
-/// Everything that was seen, by cell.
-#[derive(Debug, Default)]
-pub(super) struct Seen(BTreeMap<Cell, History>);
+/// Where the agents in the mesh are.
+const AMBIENT_NAMESPACE: &str = "meshprobe-ambient";
 
+/// Everything that was seen.
 #[derive(Debug)]
-struct History {
+pub(super) struct Seen {
+    cells: BTreeMap<Cell, Story>,
+    tally: Tally,
+    history: History,
+}
+
+/// What was seen of a cell.
+#[derive(Debug)]
+struct Story {
     all: Observation,
     lately: VecDeque<Observation>,
     /// When the last attempt began.
@@ -52,9 +61,24 @@ struct History {
 }
 
 impl Seen {
+    /// Nothing, from now on.
+    pub(super) fn new() -> Self {
+        let tally = Tally::new(OffsetDateTime::now_utc());
+        Self { cells: BTreeMap::new(), tally, history: History::default() }
+    }
+
+    /// Takes in the policies of the lab with these `faults`, before what comes of them is heard.
+    pub(super) fn observe(&mut self, mesh: &Mesh, faults: &[Fault]) {
+        let cluster = described(mesh.built(), faults);
+        let (flows, now) = (mesh.flows(), OffsetDateTime::now_utc());
+        let Self { tally, history, .. } = self;
+        history.observe(&cluster, ROOT_NAMESPACE, AMBIENT_NAMESPACE, Some(&flows), tally, now);
+    }
+
     pub(super) fn hear(&mut self, cell: &Cell, attempt: &Attempt, layout: &Layout) {
         let seen = picture::observation(cell, attempt, layout);
-        let history = self.0.entry(*cell).or_insert_with(|| History {
+        self.tally.count(&seen);
+        let story = self.cells.entry(*cell).or_insert_with(|| Story {
             all: Observation {
                 verdicts: Verdicts::default(),
                 attempts: 0,
@@ -64,42 +88,42 @@ impl Seen {
             lately: VecDeque::new(),
             last: seen.window_start,
         });
-        history.last = history.last.max(seen.window_start);
-        add(&mut history.all, &seen);
-        if history.lately.len() == LATELY {
-            history.lately.pop_front();
+        story.last = story.last.max(seen.window_start);
+        add(&mut story.all, &seen);
+        if story.lately.len() == LATELY {
+            story.lately.pop_front();
         }
-        history.lately.push_back(seen);
+        story.lately.push_back(seen);
     }
 
     fn all(&self) -> Vec<Observation> {
-        self.0.values().map(|history| history.spanning(history.all.clone())).collect()
+        self.cells.values().map(|story| story.spanning(story.all.clone())).collect()
     }
 
     fn lately(&self, now: OffsetDateTime) -> Vec<Observation> {
-        let sum = |history: &History| {
-            let mut seen = history.lately.iter().filter(|it| now - it.window_start <= MINUTE);
+        let sum = |story: &Story| {
+            let mut seen = story.lately.iter().filter(|it| now - it.window_start <= MINUTE);
             let mut sum = seen.next()?.clone();
             seen.for_each(|seen| add(&mut sum, seen));
-            Some(history.spanning(sum))
+            Some(story.spanning(sum))
         };
-        self.0.values().filter_map(sum).collect()
+        self.cells.values().filter_map(sum).collect()
     }
 
     /// How long ago the agent of `node` on that side began its last attempt.
     fn age(&self, node: &str, vantage: Vantage, now: OffsetDateTime) -> Option<Duration> {
-        let own = self.0.iter().filter(|(cell, _)| {
+        let own = self.cells.iter().filter(|(cell, _)| {
             let from = cell.row.from();
             from != From::Ingress && from.vantage() == vantage && cell.from.to_string() == node
         });
-        let last = own.map(|(_, history)| history.last).max()?;
+        let last = own.map(|(_, story)| story.last).max()?;
         Some((now - last).try_into().unwrap_or_default())
     }
 
     /// The last few attempts of each cell as one window, up to the last of them.
     pub(super) fn last(&self) -> impl Iterator<Item = (&Cell, Observation)> {
-        self.0.iter().filter_map(|(cell, history)| {
-            let mut seen = history.lately.iter().rev().take(LAST);
+        self.cells.iter().filter_map(|(cell, story)| {
+            let mut seen = story.lately.iter().rev().take(LAST);
             // It lasts no time, as a single attempt does.
             let mut sum = seen.next()?.clone();
             seen.for_each(|seen| add(&mut sum, seen));
@@ -109,7 +133,7 @@ impl Seen {
 
     /// The last attempts of some paths, oldest first.
     pub(super) fn attempts(&self, whose: &Whose) -> Vec<Observation> {
-        let all = self.0.values().flat_map(|history| &history.lately);
+        let all = self.cells.values().flat_map(|story| &story.lately);
         all.filter(|seen| whose.holds(seen)).cloned().collect()
     }
 
@@ -119,20 +143,6 @@ impl Seen {
         // Its attempts come as they are made, or not at all.
         let linked = age.is_some_and(|age| age <= MINUTE);
         Standing { node: node.to_owned(), vantage, linked, age }
-    }
-
-    /// Counts everything: who told it will tell no more of those windows.
-    fn tally(&self, now: OffsetDateTime) -> Tally {
-        let began = self.0.values().map(|history| history.all.window_start).min();
-        let mut tally = Tally::new(began.unwrap_or(now));
-        for (cell, history) in &self.0 {
-            let seen = history.spanning(history.all.clone());
-            let start = seen.window_start + Duration::from_secs(600);
-            let verdicts = Verdicts::default();
-            let later = Observation { window_start: start, attempts: 0, verdicts, ..seen.clone() };
-            tally.take(&cell.to_string(), &[seen, later], start);
-        }
-        tally
     }
 }
 
@@ -146,7 +156,7 @@ fn add(sum: &mut Observation, seen: &Observation) {
     }
 }
 
-impl History {
+impl Story {
     /// `seen` as one window, up to the last attempt.
     fn spanning(&self, seen: Observation) -> Observation {
         let seconds = (self.last - seen.window_start).whole_seconds().max(1) as u64;
@@ -161,7 +171,7 @@ pub(super) fn judge(ask: &Ask, mesh: &Mesh, faults: &[Fault], seen: &Seen) -> Re
     let (flows, own_namespaces) = (mesh.flows(), mesh.own_namespaces());
     let agents = cluster.agents.iter();
     let agents = agents.map(|agent| seen.standing(&agent.pod.node, agent.vantage, now));
-    gate::judge(&Evidence {
+    let evidence = Evidence {
         scope: ask.scope.clone(),
         now,
         window: Duration::from_secs(300),
@@ -172,10 +182,12 @@ pub(super) fn judge(ask: &Ask, mesh: &Mesh, faults: &[Fault], seen: &Seen) -> Re
         own_namespaces: &own_namespaces,
         observations: &seen.all(),
         lately: &seen.lately(now),
-        tally: &seen.tally(now),
+        tally: &seen.tally,
         flows: Some(&flows),
         unprobed: Vec::new(),
-    })
+    };
+    let change = seen.history.change(&evidence);
+    Report { change, ..gate::judge(&evidence) }
 }
 
 /// The lab as discovery would read it while `faults` are there.
@@ -209,12 +221,14 @@ fn described(built: &Built, faults: &[Fault]) -> Cluster {
             .collect(),
         waypoint: None,
         waypoint_pods: Vec::new(),
+        uid: None,
     });
     let plane = |kind: &str, count: usize, port| ControlPlane {
         service: Some(SocketAddr::from(([127, 0, 0, 1], port))),
         replicas: (1..=count)
             .map(|n| (format!("{kind}{n}"), SocketAddr::from(([127, 0, 0, 1], port))))
             .collect(),
+        uid: None,
     };
     let count = built.ztunnels.len() as u32;
     let down = unready(faults);
@@ -272,7 +286,7 @@ fn unready(faults: &[Fault]) -> u32 {
 /// That of the canary port, and STRICT where it is applied.
 fn policies(faults: &[Fault]) -> Vec<PeerAuthentication> {
     let canary = PeerAuthentication {
-        namespace: "meshprobe-ambient".to_owned(),
+        namespace: AMBIENT_NAMESPACE.to_owned(),
         name: "meshprobe".to_owned(),
         created: 0,
         selector: Some(Labels::new()),

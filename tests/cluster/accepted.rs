@@ -109,7 +109,17 @@ fn services() -> impl Strategy<Value = Vec<Service>> {
     let service = service.prop_map(|fields| {
         let (namespace, name, cluster_ip, port, path, endpoints, waypoint, pods) = fields;
         let waypoint_pods = if waypoint.is_some() { pods } else { Vec::new() };
-        Service { namespace, name, cluster_ip, port, path, endpoints, waypoint, waypoint_pods }
+        Service {
+            namespace,
+            name,
+            cluster_ip,
+            port,
+            path,
+            endpoints,
+            waypoint,
+            waypoint_pods,
+            uid: None,
+        }
     });
     vec(service, 0..6)
 }
@@ -117,7 +127,7 @@ fn services() -> impl Strategy<Value = Vec<Service>> {
 fn plane() -> impl Strategy<Value = ControlPlane> {
     let at = || (address(), port()).prop_map(|(ip, port)| SocketAddr::new(ip, port.max(1)));
     (option::weighted(0.8, at()), btree_map(name(), at(), 0..20))
-        .prop_map(|(service, replicas)| ControlPlane { service, replicas })
+        .prop_map(|(service, replicas)| ControlPlane { service, replicas, uid: None })
 }
 
 fn policies() -> impl Strategy<Value = Option<Vec<PeerAuthentication>>> {

@@ -54,6 +54,7 @@ pub(super) fn service(namespace: &str, name: &str, pods: Vec<(Pod, u16)>) -> Ser
         endpoints: pods.into_iter().map(endpoint).collect(),
         waypoint: None,
         waypoint_pods: Vec::new(),
+        uid: None,
     }
 }
 
@@ -101,6 +102,7 @@ pub(super) fn cluster(count: u32) -> Cluster {
             .zip(1..)
             .map(|(n, i)| ((*n).to_owned(), at(last + i, port)))
             .collect(),
+        uid: None,
     };
     cluster.coredns = plane(0x00fe_0000, 53, ["coredns-a", "coredns-b"]);
     cluster.istiod = plane(0x00fe_1000, 15012, ["istiod-a", "istiod-b"]);

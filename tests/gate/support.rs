@@ -259,14 +259,17 @@ fn cluster() -> Cluster {
             endpoints: vec![Endpoint { pod: frontend, target_port: 8080 }],
             waypoint: None,
             waypoint_pods: Vec::new(),
+            uid: None,
         }],
         coredns: ControlPlane {
             service: Some(at(10, 53)),
             replicas: ["coredns-a", "coredns-b"].map(|pod| (pod.to_owned(), at(11, 53))).into(),
+            uid: None,
         },
         istiod: ControlPlane {
             service: Some(at(20, 15012)),
             replicas: [("istiod-a".to_owned(), at(21, 15012))].into(),
+            uid: None,
         },
         ztunnels: NODES.map(|node| (node.to_owned(), IpAddr::from([10, 0, 0, 2]))).into(),
         daemon_sets: [("ztunnel".to_owned(), DaemonSet { desired: 3, ready: 3, updated: 3 })]

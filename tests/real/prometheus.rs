@@ -2,6 +2,8 @@
 
 pub(super) mod agent;
 #[cfg(feature = "lab")]
+mod alerts;
+#[cfg(feature = "lab")]
 mod dashboards;
 pub(super) mod fixture;
 mod observations;

@@ -30,7 +30,8 @@ fn lab(fault: Option<&str>) -> Lab {
     Lab::start(&flags)
 }
 
-fn jobs(lab: &Lab) -> String {
+/// Scrapes the agents of `lab`, and its controller.
+pub(super) fn jobs(lab: &Lab) -> String {
     let at = lab.url.trim_start_matches("http://");
     format!(
         "- {{job_name: agents, http_sd_configs: [{{url: 'http://{at}/prometheus/targets', refresh_interval: 1s}}]}}\n\

@@ -35,13 +35,23 @@ impl Prometheus {
 
     /// The same, with a rule file.
     pub(crate) async fn with_rules(jobs: &str, rules: &str) -> Self {
+        Self::configured(jobs, rules, "").await
+    }
+
+    /// The same, which tells the Alertmanager at `alertmanager` of what fires.
+    pub(crate) async fn alerting(jobs: &str, rules: &str, alertmanager: SocketAddr) -> Self {
+        let told = format!("[{{static_configs: [{{targets: ['{alertmanager}']}}]}}]");
+        Self::configured(jobs, rules, &format!("alerting: {{alertmanagers: {told}}}")).await
+    }
+
+    async fn configured(jobs: &str, rules: &str, more: &str) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let dir = temp_dir();
         let jobs = jobs.replace("{self}", &address.to_string());
         let rules = write_file(&dir, "rules.yaml", rules);
         let config = format!(
-            "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
-             rule_files: ['{}']\nscrape_configs:\n{jobs}",
+            "global: {{scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 1s}}\n\
+             rule_files: ['{}']\n{more}\nscrape_configs:\n{jobs}",
             rules.display()
         );
         let config = write_file(&dir, "prometheus.yml", config);
