@@ -3,6 +3,8 @@
 //! Whoever hears agents (a controller, a lab) gives what they tell to [`Analyst::hear`] and asks
 //! [`Analyst::conclude`] now and then. Time is an argument; nothing is announced here.
 
+mod slow;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use crate::diagnosis::{Agent, Diagnosis, FaultWord, Report, Topology, diagnose};
 use crate::incident::{Change, Incident, Incidents, Suspicion};
 use crate::observation::Observation;
 use crate::target::Vantage;
+
+pub use slow::{Slow, SlowPath};
 
 /// How soon it is known what agents saw.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +52,9 @@ pub struct Diagnoses {
     /// What is broken now.
     #[serde(flatten)]
     pub report: Report,
+    /// What is slow now.
+    #[serde(default)]
+    pub slow: Slow,
     /// Incidents that are open, the oldest first.
     #[serde(default)]
     pub open: Vec<Incident>,
@@ -224,9 +231,10 @@ impl Analyst {
         self.incidents.closed().cloned().collect()
     }
 
-    /// `report`, the last one, with incidents.
+    /// `report`, the last one, with what is slow and incidents.
     pub fn diagnoses(&self, report: Report) -> Diagnoses {
-        Diagnoses { report, open: self.open(), closed: self.closed() }
+        let slow = Slow::of(self.detector.alarms());
+        Diagnoses { report, slow, open: self.open(), closed: self.closed() }
     }
 
     /// Whether the agent of that component was not heard lately.

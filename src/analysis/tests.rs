@@ -7,7 +7,7 @@ use time::macros::datetime;
 use super::*;
 use crate::diagnosis::{Agent, Node};
 use crate::failure::Reason;
-use crate::observation::{Expected, Verdicts};
+use crate::observation::{Expected, Latency, Verdicts};
 use crate::target::{ProbeKind, Via};
 
 const START: OffsetDateTime = datetime!(2026-01-01 00:00:00 UTC);
@@ -182,4 +182,31 @@ fn agents_are_counted_by_who_they_are() {
     }
     let report = analyst.conclude(&topology, at(1)).report;
     assert_eq!((report.agents, report.expected_agents), (6, 8));
+}
+
+#[test]
+fn paths_that_take_longer_than_they_did_are_told_and_nobody_is_blamed() {
+    let (mut analyst, topology) = (Analyst::new(START, Pace::ASKED), topology());
+    let mut tell = |analyst: &mut Analyst, second: i64, slow: bool| {
+        for source in [1, 3, 4] {
+            let times = if slow { 3.0 } else { 1.0 };
+            let seconds = times * (0.002 + (second % 97) as f64 / 1e4);
+            let latency_seconds = Some(Latency { p50: seconds, p99: seconds });
+            let told = attempt((source, Vantage::Ambient), ("peer", 2), second, None);
+            analyst.hear([&Observation { latency_seconds, ..told }], at(second));
+        }
+    };
+    (0..15_000).step_by(5).for_each(|second| tell(&mut analyst, second, false));
+    let told = analyst.diagnoses(Report::default());
+    assert_eq!(told.slow, Slow::default());
+    (15_000..15_200).step_by(5).for_each(|second| tell(&mut analyst, second, true));
+    let conclusion = analyst.conclude(&topology, at(15_200));
+    assert_eq!((conclusion.report.broken_paths, conclusion.changes.len()), (0, 0));
+    let told = analyst.diagnoses(conclusion.report);
+    assert_eq!(told.slow.paths, 3);
+    assert_eq!(told.slow.common.as_deref(), Some("all from or to node-2"));
+    assert!(told.slow.since.is_some_and(|since| since >= at(14_900)), "{:?}", told.slow);
+    let read: Diagnoses =
+        serde_json::from_str(&serde_json::to_string(&told).expect("JSON")).expect("the same");
+    assert_eq!(read.slow, told.slow);
 }

@@ -44,7 +44,14 @@ async fn of_controller(
         narrow(&mut told.report, node);
     }
     match flags.output {
-        DiagnoseOutput::Table => table(&told.report, out)?,
+        DiagnoseOutput::Table => {
+            table(&told.report, out)?;
+            // Those are of the whole mesh.
+            let slow = flags.controller.node.is_none().then(|| told.slow.words()).flatten();
+            if let Some(slow) = slow {
+                writeln!(out, "{}", render::inert(&slow))?;
+            }
+        }
         DiagnoseOutput::Json => writeln!(out, "{}", serde_json::to_string_pretty(&told)?)?,
     }
     Ok(exit(&told.report))

@@ -102,6 +102,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
                     let opened = matches!(change, Change::Opened(_));
                     shared.metrics.incident(&it.component, &it.fault, opened);
                 }
+                shared.metrics.slow(shared.analysis.latest().slow.paths);
                 let (changes, now) = (&conclusion.changes, OffsetDateTime::now_utc());
                 shared.announcements.add(changes, &snapshot.cluster, now);
             }

@@ -86,6 +86,7 @@ impl Shared {
         Known {
             blind,
             concluded: concluded_at.map(|at| (at, diagnoses.report.clone())),
+            slow: diagnoses.slow.clone(),
             open: diagnoses.open.clone(),
             closed: diagnoses.closed.clone(),
             namespaces: cluster.namespaces.keys().cloned().collect(),

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use crate::analysis::{Analyst, Diagnoses, Pace};
 use crate::attempt::Attempt;
 use crate::diagnosis::{Report, Topology};
-use crate::incident::{Change, Incident};
+use crate::incident::Change;
 use crate::lab::cell::Cell;
 use crate::lab::picture;
 use crate::lab::signature::Layout;
@@ -94,11 +94,6 @@ impl Diagnosing {
     /// The same, and when it was concluded; `None` before the first time.
     pub(super) fn concluded(&self) -> Option<(OffsetDateTime, Report)> {
         self.concluded_at.map(|at| (at, self.report.clone()))
-    }
-
-    /// Incidents that are open, the oldest first, and the last that are over, the newest first.
-    pub(super) fn incidents(&self) -> [Vec<Incident>; 2] {
-        [self.analyst.open(), self.analyst.closed()]
     }
 
     /// Everything that was ever named, and the last report.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
+use crate::analysis::Diagnoses;
 use crate::attempt::Attempt;
 use crate::diagnosis::{self, Agent, Endpoint, Pod, Service, Topology};
 use crate::evidence::Newest;
@@ -48,7 +49,7 @@ pub(super) fn topology(nodes: u16, layout: &Layout) -> Topology {
 /// What a page is made from.
 pub(super) fn known(mesh: &Mesh, diagnosing: &Diagnosing, seen: &Seen) -> Known {
     let at = OffsetDateTime::now_utc();
-    let [open, closed] = diagnosing.incidents();
+    let Diagnoses { slow, open, closed, .. } = diagnosing.diagnoses();
     let (mut nodes, mut paths) = (BTreeMap::new(), Paths::default());
     for node in mesh.built().nodes() {
         let name = node.to_string();
@@ -66,6 +67,7 @@ pub(super) fn known(mesh: &Mesh, diagnosing: &Diagnosing, seen: &Seen) -> Known 
     Known {
         blind: None,
         concluded: diagnosing.concluded(),
+        slow,
         open,
         closed,
         nodes,

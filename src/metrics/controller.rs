@@ -119,6 +119,11 @@ impl ControllerMetrics {
         }
     }
 
+    /// So many paths are slow.
+    pub fn slow(&self, paths: usize) {
+        self.set(Key::from_static_name(names::SLOW_PATHS), paths as f64);
+    }
+
     /// The fleet as it is now.
     pub fn fleet(&self, state: &FleetState) {
         let plain = Key::from_static_name;

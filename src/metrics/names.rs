@@ -55,6 +55,7 @@ pub(super) const WINDOWS_REFUSED: &str = "meshprobe_controller_windows_refused_t
 pub(super) const PATHS: &str = "meshprobe_controller_paths";
 pub(super) const EVIDENCE_BYTES: &str = "meshprobe_controller_evidence_bytes";
 pub(super) const DIAGNOSES_ACTIVE: &str = "meshprobe_diagnosis_active";
+pub(super) const SLOW_PATHS: &str = "meshprobe_diagnosis_slow_paths";
 pub(super) const DIAGNOSES_OPENED: &str = "meshprobe_diagnosis_opened_total";
 pub(super) const DIAGNOSES_CLOSED: &str = "meshprobe_diagnosis_closed_total";
 pub(super) const FLOWS_PULLED: &str = "meshprobe_controller_flow_pulls_total";
@@ -156,6 +157,7 @@ pub(super) const TABLE: &[(&str, Kind, &str)] = &[
     (PLAN_REQUESTS, Kind::Counter, "Plans that agents asked for, by HTTP status."),
     (WINDOWS_PULLED, Kind::Counter, "Windows that were asked of agents, by result."),
     (DIAGNOSES_ACTIVE, Kind::Gauge, "Incidents that are open, by kind of component."),
+    (SLOW_PATHS, Kind::Gauge, "Paths whose replies take much longer than they did."),
     (
         DIAGNOSES_OPENED,
         Kind::Counter,

@@ -5,6 +5,7 @@ use std::future::Future;
 
 use time::OffsetDateTime;
 
+use crate::analysis::Slow;
 use crate::diagnosis::Report;
 use crate::gate::{self, Scope, Standing};
 use crate::incident::Incident;
@@ -21,6 +22,8 @@ pub struct Known {
     pub blind: Option<String>,
     /// What is broken, and when that was concluded; `None` before the first conclusion.
     pub concluded: Option<(OffsetDateTime, Report)>,
+    /// What takes longer than it did.
+    pub slow: Slow,
     /// Incidents that are open, the oldest first.
     pub open: Vec<Incident>,
     /// The last incidents that are over, the newest first.
@@ -44,6 +47,7 @@ impl Known {
             at,
             blind: Some(why.to_owned()),
             concluded: None,
+            slow: Slow::default(),
             open: Vec::new(),
             closed: Vec::new(),
             unremembered: None,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::analysis::{Slow, SlowPath};
 use crate::diagnosis::{self, Diagnosis, FaultWord};
 use crate::evidence::Newest;
 use crate::failure::Reason;
@@ -75,9 +76,20 @@ fn known(name: &str) -> Known {
         broken_paths: 2,
         ..diagnosis::Report::default()
     };
+    let slow = SlowPath {
+        source_node: name.to_owned(),
+        vantage: Some(Vantage::Ambient),
+        target: name.to_owned(),
+        destination_node: None,
+        since: NOW,
+        replies: 20,
+        slow_replies: 18,
+        usual_p99_seconds: 0.0081,
+    };
     Known {
         blind: None,
         concluded: Some((NOW, report)),
+        slow: Slow { paths: 1, since: Some(NOW), common: Some(name.to_owned()), worst: vec![slow] },
         open: vec![incident],
         nodes: names.iter().map(node).collect(),
         namespaces: vec![name.to_owned()],
@@ -166,6 +178,7 @@ fn the_first_heading_is_the_verdict_with_its_time() {
     assert!(heading.contains("since <time datetime=\"1970-01-01T00:00:00Z\">00:00:00 UTC"));
     assert!(page.contains("99 % sure"), "never rounded up to certainty");
     assert!(page.contains("STRICT: unknown") && page.contains("too early"));
+    assert!(page.contains("1 path takes longer than it did since 1970-01-01T00:00:00Z"));
     assert_eq!(page.matches("aria-live").count(), 1);
 }
 

@@ -38,6 +38,7 @@ pub(super) fn of(headline: &Headline, known: &Known) -> Markup {
                     }
                 }
                 (others(headline, known))
+                @if let Some(slow) = known.slow.words() { p #slow { (slow) "." } }
                 @for caveat in &known.caveats { p .caveat { (caveat) } }
             }
         }
