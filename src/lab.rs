@@ -20,6 +20,7 @@ mod names;
 mod picture;
 mod plan;
 mod port;
+mod promises;
 mod screen;
 pub mod signature;
 mod table;
@@ -218,6 +219,10 @@ fn answer(
     match question {
         Question::Diagnoses(to) => {
             let _ = to.send(json(serde_json::to_string(&diagnosing.diagnoses())));
+        }
+        Question::Slos(to) => {
+            let report = seen.promises().report(&diagnosing.diagnoses());
+            let _ = to.send(json(serde_json::to_string(&report)));
         }
         Question::Flows(to) => {
             let _ = to.send(json(serde_json::to_string(&mesh.flows())));

@@ -4,7 +4,7 @@
 //! attempt schedule spec cluster topology digest observation flow slo inert markdown`), edges (`config net tls
 //! istiod channel drain telemetry`), capabilities (`probe identity discovery metrics responder
 //! window promql`), engine (`runner plan fleet evidence detection diagnosis incident analysis gate
-//! rules dashboards`), roles (`agent controller lab`, and the `page` that the last two serve), and `cli`.
+//! rules dashboards report`), roles (`agent controller lab`, and the `page` that the last two serve), and `cli`.
 
 pub mod agent;
 pub mod analysis;

@@ -40,13 +40,37 @@ fn gate(lab: &Lab) -> (Option<i32>, Value) {
 
 #[test]
 fn a_dead_ztunnel_is_in_the_way() {
-    let (code, report) = gate(&lab(&["--enrol-ingress", "--fault", "ztunnel-dead/node-2@1s"]));
+    let lab = lab(&["--enrol-ingress", "--fault", "ztunnel-dead/node-2@1s"]);
+    let (code, report) = gate(&lab);
     assert_eq!((code, &report["result"]), (Some(2), &Value::from("not_ready")), "{report:#}");
     for check in ["ztunnel", "istiod", "connectivity", "certificates"] {
         let checks = report["checks"].as_array().expect("checks");
         let found = checks.iter().find(|it| it["check"] == check).expect("it is there");
         assert_eq!(found["result"], "fail", "{found:#}");
     }
+    the_budget_of_its_node_is_spent(&lab);
+}
+
+/// What `report slo` says of the lab.
+fn the_budget_of_its_node_is_spent(lab: &Lab) {
+    let output = Command::new(env!("CARGO_BIN_EXE_meshprobe"))
+        .args(["report", "slo", "-o", "json", "--server", &lab.url, "--slo", "mesh-peers"])
+        .output()
+        .expect("the binary");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let slo = &report["slos"][0];
+    assert_eq!(
+        (output.status.code(), &slo["standing"]),
+        (Some(2), &Value::from("missed")),
+        "{slo:#}"
+    );
+    assert_eq!(slo["groups"][0]["labels"], serde_json::json!(["node-2"]), "{slo:#}");
+    assert!(slo["groups"][0]["budget_left"].as_f64().is_some_and(|left| left < 0.0), "{slo:#}");
+    assert_eq!(slo["incidents"][0]["component"], "ztunnel/node-2", "{slo:#}");
+    assert!(
+        slo["whole"]["either"]["p99"]["seconds"].as_f64().is_some_and(|p99| p99 > 0.0),
+        "{slo:#}"
+    );
 }
 
 fn unmet(report: &Value) -> Vec<&str> {

@@ -60,6 +60,7 @@ const WITHIN_LAYER: &[(&str, &str)] = &[
     ("analysis", "detection"),
     ("analysis", "diagnosis"),
     ("analysis", "incident"),
+    ("report", "incident"),
 ];
 
 /// Foreign crates that only these modules may name.

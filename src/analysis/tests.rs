@@ -187,7 +187,7 @@ fn agents_are_counted_by_who_they_are() {
 #[test]
 fn paths_that_take_longer_than_they_did_are_told_and_nobody_is_blamed() {
     let (mut analyst, topology) = (Analyst::new(START, Pace::ASKED), topology());
-    let mut tell = |analyst: &mut Analyst, second: i64, slow: bool| {
+    let tell = |analyst: &mut Analyst, second: i64, slow: bool| {
         for source in [1, 3, 4] {
             let times = if slow { 3.0 } else { 1.0 };
             let seconds = times * (0.002 + (second % 97) as f64 / 1e4);

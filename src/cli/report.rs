@@ -11,7 +11,6 @@ use crate::analysis::Diagnoses;
 use crate::cli::flags::{ReportCommand, ReportOutput, SloReportFlags};
 use crate::cli::words::Comparison;
 use crate::cli::{Exit, World, ask, render, rules};
-use crate::controller::slo;
 use crate::net::Resolver;
 use crate::promql::{Credentials, Prometheus, Unanswered};
 use crate::report::{
@@ -175,7 +174,7 @@ async fn incidents(flags: &SloReportFlags, world: &World) -> anyhow::Result<Vec<
     let body = ask::get(&flags.controller, world, "/v1/diagnoses").await?;
     let told: Diagnoses =
         serde_json::from_slice(&body).context("that is no answer of a controller")?;
-    Ok(told.open.iter().chain(&told.closed).map(slo::of).collect())
+    Ok(told.open.iter().chain(&told.closed).map(Incident::from).collect())
 }
 
 /// By what a controller remembers; `None` when an SLO was asked for that it has not.

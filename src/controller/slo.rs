@@ -8,7 +8,6 @@ use crate::analysis::Pace;
 use crate::cluster::Agent;
 use crate::controller::Shared;
 use crate::evidence::{Silence, Source};
-use crate::incident;
 use crate::report::{Incident, Report, Tally};
 
 /// How long ago a window may have ended.
@@ -35,20 +34,8 @@ impl Shared {
             tally.silent(vantage, &node, zone);
         }
         let told = self.analysis.latest();
-        let incidents: Vec<Incident> = told.open.iter().chain(&told.closed).map(of).collect();
+        let incidents: Vec<Incident> =
+            told.open.iter().chain(&told.closed).map(Incident::from).collect();
         tally.report(now, "a controller, which remembers the last minutes".to_owned(), &incidents)
-    }
-}
-
-/// An incident as reports tell it.
-pub(crate) fn of(incident: &incident::Incident) -> Incident {
-    Incident {
-        component: incident.component.clone(),
-        fault: incident.fault.clone(),
-        summary: incident.summary.clone(),
-        since: incident.since,
-        until: incident.closed_at,
-        bad: None,
-        budget_spent: None,
     }
 }

@@ -1,5 +1,5 @@
 //! What a controller would answer of this mesh: its page, `/v1/diagnoses`, `/v1/flows`,
-//! `/v1/gate/strict`, `/metrics`; and where agents are, for a Prometheus to find them.
+//! `/v1/gate/strict`, `/v1/slo`, `/metrics`; and where agents are, for a Prometheus to find them.
 //!
 //! Each question goes to the task that hears the lab, so that nothing is shared.
 
@@ -28,7 +28,7 @@ const CONNECTIONS: u32 = 64;
 /// Questions that wait.
 const WAITING: usize = 64;
 const INDEX: &str = "meshprobe lab\n\n/\n/v1/diagnoses\n/v1/flows\n/v1/gate/strict?namespace=\n\
-                     /metrics\n/prometheus/targets\n";
+                     /v1/slo\n/metrics\n/prometheus/targets\n";
 
 /// The text format of Prometheus.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -38,6 +38,8 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(super) enum Question {
     /// What is broken, in JSON.
     Diagnoses(oneshot::Sender<String>),
+    /// What became of SLOs, in JSON.
+    Slos(oneshot::Sender<String>),
     /// Who calls whom without mTLS, in JSON.
     Flows(oneshot::Sender<String>),
     /// Incidents and the gate, in the text format of Prometheus.
@@ -91,6 +93,7 @@ async fn answered(
     let json = match request.uri().path() {
         "/v1" => return reply(StatusCode::OK, INDEX.to_owned()),
         "/v1/diagnoses" => lab.ask(Question::Diagnoses).await,
+        "/v1/slo" => lab.ask(Question::Slos).await,
         "/v1/flows" => lab.ask(Question::Flows).await,
         "/v1/gate/strict" => {
             let asked = Ask::read(query, SETTINGS).map_err(|problem| problem.to_string());

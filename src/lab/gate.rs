@@ -21,6 +21,7 @@ use crate::lab::fault::{Fault, Kind, REPLICAS, Victim};
 use crate::lab::mesh::{Built, Mesh};
 use crate::lab::picture;
 use crate::lab::plan::{CANARY, PERMISSIVE, SERVICE};
+use crate::lab::promises::Promises;
 use crate::lab::signature::Layout;
 use crate::lab::world::Pod;
 use crate::observation::{Observation, Verdicts};
@@ -49,6 +50,7 @@ pub(super) struct Seen {
     cells: BTreeMap<Cell, Story>,
     tally: Tally,
     history: History,
+    promises: Promises,
 }
 
 /// What was seen of a cell.
@@ -64,7 +66,12 @@ impl Seen {
     /// Nothing, from now on.
     pub(super) fn new() -> Self {
         let tally = Tally::new(OffsetDateTime::now_utc());
-        Self { cells: BTreeMap::new(), tally, history: History::default() }
+        Self {
+            cells: BTreeMap::new(),
+            tally,
+            history: History::default(),
+            promises: Promises::new(),
+        }
     }
 
     /// Takes in the policies of the lab with these `faults`, before what comes of them is heard.
@@ -78,6 +85,7 @@ impl Seen {
     pub(super) fn hear(&mut self, cell: &Cell, attempt: &Attempt, layout: &Layout) {
         let seen = picture::observation(cell, attempt, layout);
         self.tally.count(&seen);
+        self.promises.hear(&seen, attempt);
         let story = self.cells.entry(*cell).or_insert_with(|| Story {
             all: Observation {
                 verdicts: Verdicts::default(),
@@ -135,6 +143,11 @@ impl Seen {
     pub(super) fn attempts(&self, whose: &Whose) -> Vec<Observation> {
         let all = self.cells.values().flat_map(|story| &story.lately);
         all.filter(|seen| whose.holds(seen)).cloned().collect()
+    }
+
+    /// What became of SLOs.
+    pub(super) fn promises(&self) -> &Promises {
+        &self.promises
     }
 
     /// How the agent of `node` on that side is linked.

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::incident;
 use crate::observation::rfc3339;
 use crate::slo::{self, Change, Counts, Objective};
 
@@ -341,4 +342,19 @@ pub struct Incident {
     /// How much of the period's budget that is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget_spent: Option<f64>,
+}
+
+impl From<&incident::Incident> for Incident {
+    /// Without what it cost, which is not known yet.
+    fn from(incident: &incident::Incident) -> Self {
+        Self {
+            component: incident.component.clone(),
+            fault: incident.fault.clone(),
+            summary: incident.summary.clone(),
+            since: incident.since,
+            until: incident.closed_at,
+            bad: None,
+            budget_spent: None,
+        }
+    }
 }

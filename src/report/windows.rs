@@ -21,12 +21,12 @@ const STEP: i64 = 60;
 const MOST_NAMED: usize = 3;
 
 /// Takes in windows, and says what became of SLOs while they lasted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Tally<'a> {
     slos: Vec<OfSlo<'a>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct OfSlo<'a> {
     slo: &'a Slo,
     groups: BTreeMap<Key, Seen>,
@@ -43,7 +43,7 @@ struct OfSlo<'a> {
 }
 
 /// What was seen.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Seen {
     counts: Counts,
     digest: Digest,
