@@ -20,7 +20,7 @@ impl Class {
             Self::PlainLadder => "ladders to istiod from outside",
             Self::Capture => "checks of the pod's own capture",
             Self::OwnHbone => "handshakes with the pod's own HBONE socket",
-            Self::Readiness => "ztunnel's readiness",
+            Self::Readiness => "readiness checks of ztunnel",
         }
     }
 }

@@ -102,6 +102,7 @@ pub(super) fn period(period: &Period) -> String {
 pub(super) fn length(period: &Period) -> String {
     let seconds = (period.to - period.from).whole_seconds().max(0);
     match (seconds / 86_400, seconds % 86_400 / 3600, seconds % 3600 / 60) {
+        (0, 0, 0) => format!("{seconds} s"),
         (0, 0, minutes) => format!("{minutes} min"),
         (0, hours, 0) => format!("{hours} h"),
         (0, hours, minutes) => format!("{hours} h {minutes} min"),
@@ -253,6 +254,16 @@ mod tests {
         }
         assert_eq!(exact(0.123_456_78), percent(0.123_456_78));
         assert_eq!(exact(1.0), "100 %");
+    }
+
+    #[test]
+    fn times_are_told_in_two_units_at_most() {
+        let of = |seconds| {
+            let from = time::OffsetDateTime::UNIX_EPOCH;
+            length(&Period { from, to: from + time::Duration::seconds(seconds) })
+        };
+        let told = [0, 35, 60, 3599, 3600, 5400, 86_400, 90_000].map(of);
+        assert_eq!(told, ["0 s", "35 s", "1 min", "59 min", "1 h", "1 h 30 min", "1 d", "1 d 1 h"]);
     }
 
     #[test]
